@@ -1,0 +1,280 @@
+"""The run log: typed events to and from JSON lines, and the state of a run as a fold over them.
+
+The engine only appends; viewers only read. A line is `{"v": 1, "t": <unix seconds>, "event": "<name>", …fields}`.
+Attaching to a run is reading its log from the start. Torch-free.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events. `t` is the time in unix seconds."""
+
+    t: float
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    """A training process has set everything up. Sent again by each `--resume`, with the step it goes on from."""
+
+    name: str
+    classes: list[str]
+    train_clips: int
+    val_clips: int
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    lr: float
+    lr_arithmetic: str  # "lr 0.005 × 16/256 = 0.0003125"
+    device: str
+    precision: str
+    workers: int
+    parameters: int
+    chance: float  # accuracy of guessing the commonest validation class
+    first_step: int = 0  # steps already done when this process took over; later ones in the log are undone
+
+
+@dataclass(frozen=True)
+class WeightsLoaded(Event):
+    """What was reused of a source: the load report in numbers, and as lines of text."""
+
+    source: str
+    kept: int  # tensors
+    reinitialised: int
+    dropped: int
+    backbone_share: float  # of the backbone's parameters, 0..1
+    report: list[str]
+
+
+@dataclass(frozen=True)
+class Message(Event):
+    """One sentence for a person. level: info or warning."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """Training progress, every `run.log_interval` optimiser steps. Means are over the steps since the last event."""
+
+    step: int  # optimiser steps done, 1-based, over the whole run
+    epoch: int  # 1-based
+    loss: float
+    accuracy: float  # top-1 on training clips as augmented, 0..1
+    lr: float
+    grad_norm: float
+    clips_per_s: float
+    data_wait: float  # share of the time spent waiting for clips, 0..1
+    memory_mb: float  # peak of the device; of the process on a CPU
+    eta_s: float
+
+
+@dataclass(frozen=True)
+class ClipSkipped(Event):
+    """A clip could not be decoded and was left out of its batch."""
+
+    path: str
+    reason: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class ValidationStarted(Event):
+    epoch: int
+    clips: int
+
+
+@dataclass(frozen=True)
+class Validation(Event):
+    """One pass over the validation clips."""
+
+    epoch: int
+    step: int
+    loss: float
+    top1: float
+    top5: float  # top-k with k = min(5, classes)
+    mean_class_accuracy: float
+    per_class: list[float]  # accuracy a class, NaN where a class has no clip
+    confused: list[list[Any]]  # [true class, predicted class, clips], the most frequent first
+    best: bool
+
+
+@dataclass(frozen=True)
+class CheckpointSaved(Event):
+    path: str  # relative to the run folder
+    step: int
+    epoch: int
+    kind: str  # last, best, epoch or asked
+
+
+@dataclass(frozen=True)
+class Paused(Event):
+    step: int
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Goes on after a pause (a new process says RunStarted instead)."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    best_top1: float
+    best_epoch: int
+    seconds: float
+    stopped_early: bool = False  # by the word `stop`
+
+
+@dataclass(frozen=True)
+class RunInterrupted(Event):
+    """A signal ended the process; a checkpoint is saved where `checkpoint` is not empty."""
+
+    signal: str
+    checkpoint: str
+    step: int
+
+
+@dataclass(frozen=True)
+class RunFailed(Event):
+    """The process ends with `exit_code`; `error` says what and what to do."""
+
+    error: str
+    exit_code: int
+
+
+EVENTS: dict[str, type[Event]] = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in Event.__subclasses__()
+}
+_NAMES = {kind: name for name, kind in EVENTS.items()}
+_FIELDS = {kind: frozenset(f.name for f in fields(kind)) for kind in EVENTS.values()}
+
+
+def to_line(event: Event) -> str:
+    """One line of JSON without its newline. NaN and infinities become null: strict JSON has no word for them."""
+    document = {"v": FORMAT_VERSION, "event": _NAMES[type(event)], **asdict(event)}
+    return json.dumps(_finite(document), ensure_ascii=False, separators=(",", ":"))
+
+
+def from_line(line: str | bytes) -> Event | None:
+    """The event of a line; None for an event or a format this version does not know (a newer ftwiz wrote it), or for
+    half a line. Unknown fields are left out, so logs can grow."""
+    try:
+        document = json.loads(line)
+        kind = EVENTS[document["event"]]
+        if document["v"] != FORMAT_VERSION:
+            return None
+        known = _FIELDS[kind]
+        return kind(**{key: value for key, value in document.items() if key in known})
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
+
+
+class LogReader:
+    """Reads a growing `events.jsonl` incrementally: each `read()` returns what was appended since the last.
+
+    A line still being written stays for the next read. A log that shrank was replaced, and is read anew.
+    """
+
+    CHUNK: ClassVar[int] = 1 << 22
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.offset = 0
+        self._half = b""
+
+    def read(self, limit: int | None = None) -> list[Event]:
+        """New events, at most about `limit` bytes of them (None: all there is)."""
+        try:
+            with open(self.path, "rb") as file:
+                if file.seek(0, 2) < self.offset:
+                    self.offset, self._half = 0, b""
+                file.seek(self.offset)
+                block = file.read(limit if limit is not None else -1)
+        except FileNotFoundError:
+            return []
+        self.offset += len(block)
+        *lines, self._half = (self._half + block).split(b"\n")
+        return [event for line in lines if line and (event := from_line(line))]
+
+
+@dataclass
+class RunState:
+    """What a viewer shows: the fold of a run's events. `apply` them in order."""
+
+    started: RunStarted | None = None
+    weights: WeightsLoaded | None = None
+    steps: list[Step] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    skipped: list[ClipSkipped] = field(default_factory=list)
+    validating: ValidationStarted | None = None
+    paused: bool = False
+    ended: RunFinished | RunInterrupted | RunFailed | None = None
+    last_time: float = 0.0
+
+    def apply(self, event: Event) -> None:
+        self.last_time = event.t
+        match event:
+            case Step():
+                self.steps.append(event)
+            case RunStarted():
+                self._take_over(event)
+            case WeightsLoaded():
+                self.weights = event
+            case Message():
+                self.messages.append(event)
+            case ClipSkipped():
+                self.skipped.append(event)
+            case ValidationStarted():
+                self.validating = event
+            case Validation():
+                self.validations.append(event)
+                self.validating = None
+            case CheckpointSaved():
+                self.checkpoints.append(event)
+            case Paused():
+                self.paused = True
+            case Resumed():
+                self.paused = False
+            case RunFinished() | RunInterrupted() | RunFailed():
+                self.ended = event
+                self.validating = None
+
+    def _take_over(self, event: RunStarted) -> None:
+        """A new process goes on from `first_step`: what the last one did beyond its checkpoint happened in vain."""
+        self.started, self.ended, self.validating, self.paused = event, None, None, False
+        self.steps = [step for step in self.steps if step.step <= event.first_step]
+        self.validations = [done for done in self.validations if done.step <= event.first_step]
+
+    @property
+    def best(self) -> Validation | None:
+        """The best validation so far (the earliest of equals)."""
+        return max(self.validations, key=lambda done: done.top1, default=None)
+
+    @property
+    def total_steps(self) -> int:
+        return self.started.epochs * self.started.steps_per_epoch if self.started else 0

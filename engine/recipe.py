@@ -1,0 +1,581 @@
+"""The recipe: the four decisions of a fine-tuning as typed, frozen data.
+
+A recipe is a TOML file with one table a decision (`[head] [dataset] [schedule] [weights]`) and two more that complete
+it (`[model] [run]`). It may extend a preset or another file; the deeper file wins key by key, lists replace. This
+module loads, inherits, overrides, validates and saves; it imports no torch, so the wizard can use it.
+
+    recipe = load_recipe("recipe.toml", {"schedule.lr": 0.01})
+    recipe.schedule.lr
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from engine.atomic import write_text
+from engine.errors import RecipeError
+
+
+def _array(value: Any) -> Any:
+    """TOML arrays arrive as lists; the frozen recipe holds tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
+Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array)]
+Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
+Auto = Literal["auto"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Table(BaseModel):
+    """One table of the recipe: frozen, no unknown keys, no silent type conversion."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Model(Table):
+    """The recognizer. Normally inherited from a preset, because it must match the weights."""
+
+    recognizer: Literal["tsn", "tsm"] = "tsn"
+    """tsn averages frames that are seen one by one; tsm shifts channels between neighbouring frames, so order counts."""
+    backbone: str = "resnet50"
+    """Any torchvision image classifier for tsn; a torchvision ResNet for tsm."""
+    segments: int = Field(default=8, ge=1)
+    """Frames a clip, one from each of so many equal parts of the video."""
+    shift_div: int = Field(default=8, ge=2)
+    """tsm: one part in so many of the channels moves one frame back, another one forward."""
+    norm_eval: bool = False
+    """Keep batch normalisation in eval mode while training (its running statistics stay the pretrained ones)."""
+    mean: Rgb = (123.675, 116.28, 103.53)
+    """Subtracted from RGB values of 0..255. Must be what the weights were trained with."""
+    std: Rgb = (58.395, 57.12, 57.375)
+    """Divides RGB values of 0..255. Must be what the weights were trained with."""
+
+    @field_validator("std")
+    @classmethod
+    def _std_is_positive(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if min(std) <= 0:
+            raise ValueError("every number must be above 0")
+        return std
+
+
+class Head(Table):
+    """Decision 1: how many classes, and what the last layer looks like."""
+
+    num_classes: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Number of classes. "auto" takes it from the dataset."""
+    consensus: Literal["avg"] = "avg"
+    """How the frames' features become one prediction."""
+    spatial: Literal["avg"] = "avg"
+    """How a feature map becomes one vector."""
+    dropout: Fraction = 0.5
+    """Share of features dropped before the last layer while training."""
+    init_std: float = Field(default=0.01, gt=0)
+    """Standard deviation of a newly initialised last layer."""
+
+
+class Dataset(Table):
+    """Decision 2: which clips, which frames, which augmentation."""
+
+    format: Literal["folders", "mmaction_video", "ucf101"] = "folders"
+    """folders: root/CLASS/* or root/{train,val,test}/CLASS/*; mmaction_video: lists of "path label"; ucf101: the
+    official split files."""
+    root: str = ""
+    """Folder of the videos."""
+    annotations: str = ""
+    """Folder of the annotation files (ucf101, mmaction_video)."""
+    train_list: str = ""
+    """mmaction_video: the training list, where its name in `annotations` does not say so."""
+    val_list: str = ""
+    """mmaction_video: the validation list, likewise."""
+    split: Literal[1, 2, 3] = 1
+    """ucf101: which official split."""
+    classes: Names = ()
+    """Class names in the order of their ids. Empty: the dataset's own."""
+    val_fraction: Fraction = 0.2
+    """folders without a val folder: the share of clips held out for validation."""
+    groups: str = ""
+    """folders without a val folder: a CSV with columns `file` and `source`; clips of one source stay on one side."""
+    short_side: int = Field(default=256, ge=8)
+    """Frames are scaled until their short side has so many pixels, then cropped."""
+    frame_size: int = Field(default=224, ge=8)
+    """Height and width of what the model sees."""
+    crop: Literal["multiscale", "random_resized", "random"] = "multiscale"
+    """Training crop. Validation takes the centre."""
+    crop_scales: Scales = (1.0, 0.875, 0.75, 0.66)
+    """multiscale: crop sizes to choose from, as shares of the short side."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Chance that a training clip is mirrored left to right."""
+    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Stop when more than this share of an epoch's clips cannot be decoded."""
+
+
+class Schedule(Table):
+    """Decision 3: optimiser, learning rate over time, epochs."""
+
+    epochs: int = Field(default=50, ge=1)
+    """How often the training clips are seen."""
+    batch_size: int = Field(default=32, ge=1)
+    """Clips an optimiser step, on one device."""
+    lr: float = Field(default=0.01, gt=0)
+    """Learning rate, meant for a batch of lr_batch_size clips."""
+    lr_batch_size: int = Field(default=256, ge=0)
+    """The batch that lr is meant for: lr is scaled linearly to the real batch. 0: use lr as it is."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """sgd uses momentum and nesterov; adamw ignores them."""
+    momentum: Fraction = 0.9
+    """Momentum of sgd."""
+    nesterov: bool = False
+    """Nesterov momentum."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Weight decay (L2 for sgd, decoupled for adamw)."""
+    head_lr_multiplier: float = Field(default=1.0, gt=0)
+    """The new last layer learns so many times faster than the rest."""
+    grad_clip_norm: float = Field(default=40.0, ge=0)
+    """Gradients are scaled down to this total norm. 0: never."""
+    label_smoothing: Fraction = 0.0
+    """Share of the target spread over all classes."""
+    lr_policy: Literal["step", "cosine", "constant"] = "step"
+    """step multiplies by gamma at each milestone; cosine falls to 0 at the last epoch."""
+    milestones: Ints = ()
+    """step: the epochs after which lr is multiplied by gamma."""
+    gamma: float = Field(default=0.1, gt=0, le=1)
+    """step: the factor."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """lr rises linearly over so many epochs, from warmup_start times its value."""
+    warmup_start: float = Field(default=0.1, gt=0, le=1)
+    """Where the warm-up begins, as a share of lr."""
+    validation_interval: int = Field(default=1, ge=1)
+    """Validate after every so many epochs, and after the last."""
+    checkpoint_interval: int = Field(default=1, ge=1)
+    """Keep checkpoints/epoch-NNN.pt after every so many epochs (last.pt and best.pt are kept anyway)."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in zip(milestones, milestones[1:], strict=False)):
+            raise ValueError("the epochs must rise")
+        return milestones
+
+
+class Weights(Table):
+    """Decision 4: where the pretrained parameters come from."""
+
+    load_from: str = ""
+    """The whole network: a file or an http(s) address. Wins over `backbone`. Empty: none."""
+    backbone: str = ""
+    """The backbone alone: torchvision://NAME, a file or an http(s) address. Empty: none."""
+    allow_partial: bool = False
+    """Train even when less than half of the backbone's parameters were found in the source."""
+
+
+class Run(Table):
+    """What the training runs on, and what it leaves behind."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on a GPU that has it, else fp32."""
+    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
+    """Processes that decode video. 0: decode in the training process."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Decides the initial head, the order of clips and every augmentation."""
+    output: str = "runs"
+    """Folder that run folders are made in."""
+    log_interval: int = Field(default=10, ge=1)
+    """A step event every so many steps."""
+    average_clips: Literal["prob", "score"] = "prob"
+    """Test time: average the views' probabilities, or their scores before softmax."""
+    test_clips: int = Field(default=1, ge=1)
+    """Test time: views a video, each with frames of its own."""
+
+
+class Recipe(Table):
+    """A whole fine-tuning, resolved: every key has a value."""
+
+    name: str = ""
+    """Names the run folder. Empty: the recipe file's name."""
+    model: Model = Model()
+    head: Head = Head()
+    dataset: Dataset = Dataset()
+    schedule: Schedule = Schedule()
+    weights: Weights = Weights()
+    run: Run = Run()
+
+
+TABLES: dict[str, type[Table]] = {
+    "model": Model, "head": Head, "dataset": Dataset, "schedule": Schedule, "weights": Weights, "run": Run,
+}  # fmt: skip
+
+# Keys that name a file or folder of the user's; a relative one is looked up beside the recipe, then in the working
+# folder. weights.* belong here only when they are no address ("https://…", "torchvision://…").
+PATH_KEYS = (
+    "dataset.root", "dataset.annotations", "dataset.train_list", "dataset.val_list", "dataset.groups",
+    "weights.load_from", "weights.backbone",
+)  # fmt: skip
+
+
+# --- load, inherit, override ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe with the place that every value came from.
+
+    origins: "table.key" (or "name") → "recipe.toml:12", "preset tsn-r50-kinetics400", "--set" or "default".
+    """
+
+    recipe: Recipe
+    origins: Mapping[str, str]
+
+
+def load_recipe(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Load a recipe file or a preset by name, with `overrides` ("table.key" → value) on top.
+
+    Raises RecipeError, one line a problem, all problems at once.
+    """
+    return resolve_recipe(source, overrides).recipe
+
+
+def resolve_recipe(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Resolved:
+    """Like `load_recipe`, and remember where each value came from."""
+    layers = _read_chain(source)
+    layers.append(_override_layer(overrides or {}))
+    return _validate(layers)
+
+
+def recipe_from(
+    document: Mapping[str, Any], extends: str | os.PathLike[str] = "", label: str = "the recipe"
+) -> Recipe:
+    """Validate tables that are in memory (the wizard's draft), on top of the preset or file they extend."""
+    layers = _read_chain(extends) if extends else []
+    layers.append(_Layer(label=label, document=dict(document)))
+    return _validate(layers).recipe
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`schedule.lr=0.01` → ("schedule.lr", 0.01). The value is TOML; a bare word is taken as a string."""
+    key, equals, value_text = (part.strip() for part in text.partition("="))
+    if not equals or not re.fullmatch(r"name|[a-z_]+\.[a-z_]+", key):
+        raise RecipeError(f"--set {text}: write it as table.key=value, for example --set schedule.lr=0.01.")
+    try:
+        return key, tomllib.loads(f"value = {value_text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if re.fullmatch(r"[^\s\"'\[\]{},=]+", value_text) and not re.match(r"[-+.\d]", value_text):
+            return key, value_text
+        raise RecipeError(
+            f'--set {text}: {value_text or "nothing"} is not a TOML value; put text in quotes, as in {key}="…".'
+        ) from None
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with ftwiz, sorted."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _presets().iterdir() if entry.name.endswith(".toml"))
+
+
+def preset_path(name: str) -> Path:
+    """The file of a preset."""
+    return Path(str(_presets() / f"{name}.toml"))
+
+
+def _presets() -> Any:
+    return resources.files("presets")
+
+
+@dataclass
+class _Layer:
+    """One source of values, the deeper ones later in the chain."""
+
+    label: str
+    document: dict[str, Any]
+    path: Path | None = None
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def where(self, key: str) -> str:
+        line = self.lines.get(key)
+        return f"{self.label}:{line}" if line else self.label
+
+
+def _read_chain(source: str | os.PathLike[str]) -> list[_Layer]:
+    """The file or preset and everything it extends, the base first."""
+    chain: list[_Layer] = []
+    seen: list[Path] = []
+    path, label = _find(source, beside=None)
+    while True:
+        if path.resolve() in seen:
+            names = " → ".join(p.name for p in [*seen, path])
+            raise RecipeError(f"{label}: `extends` goes in a circle: {names}. Remove one of them.")
+        seen.append(path.resolve())
+        layer = _read_layer(path, label)
+        chain.insert(0, layer)
+        parent = layer.document.pop("extends", "")
+        if not isinstance(parent, str):
+            raise RecipeError(f"{layer.where('extends')}: extends must be a preset's name or a path in quotes.")
+        if not parent:
+            return chain
+        path, label = _find(parent, beside=path, said_at=layer.where("extends"))
+
+
+def _find(source: str | os.PathLike[str], beside: Path | None, said_at: str = "") -> tuple[Path, str]:
+    """A preset's name or a path (relative to the file that names it) → the file and how to call it in messages."""
+    text = os.fspath(source)
+    if text in preset_names():
+        return preset_path(text), f"preset {text}"
+    path = beside.parent / text if beside else Path(text)
+    if path.is_file():
+        return path, str(path)
+    prefix = f"{said_at}: extends = " if said_at else ""
+    if path.is_dir():
+        raise RecipeError(f'{prefix}"{text}" is a folder; name the recipe file in it.')
+    close = _nearest(text.removesuffix(".toml"), preset_names())
+    hint = f'did you mean the preset "{close}"?' if close else "`ftwiz presets` lists the presets, `ftwiz new` writes a recipe."
+    raise RecipeError(f'{prefix}"{text}" is neither a file nor a preset; {hint}')
+
+
+def _read_layer(path: Path, label: str) -> _Layer:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{label}: not a text file (byte {error.start} is not UTF-8); is it a recipe?") from None
+    except OSError as error:
+        raise RecipeError(f"{label}: cannot be read: {error.strerror}.") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+), column (\d+)\)|\(at end of document\)", str(error))
+        line = at.group(1) if at and at.group(1) else str(text.count("\n") + 1)
+        reason = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+        raise RecipeError(f"{label}:{line}: not valid TOML: {reason}.") from None
+    except RecursionError:
+        raise RecipeError(f"{label}: not valid TOML: nested too deeply.") from None
+    return _Layer(label=label, document=document, path=path, lines=_line_numbers(text))
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """ "table.key" → line, for messages. Reads the usual layout; what it cannot place simply has no line."""
+    lines: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            table = header.group(1)
+            lines.setdefault(table, number)
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            lines.setdefault(f"{table}.{key.group(1)}" if table else key.group(1), number)
+    return lines
+
+
+def _override_layer(overrides: Mapping[str, Any]) -> _Layer:
+    document: dict[str, Any] = {}
+    for key, value in overrides.items():
+        table, dot, name = key.partition(".")
+        if dot:
+            document.setdefault(table, {})[name] = value
+        else:
+            document[table] = value
+    return _Layer(label="--set", document=document)
+
+
+# --- validate ---------------------------------------------------------------------------------------------------------
+
+
+def _validate(layers: list[_Layer]) -> Resolved:
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    problems: list[str] = []
+    for layer in layers:
+        for table, values in layer.document.items():
+            if table in TABLES and isinstance(values, Mapping):
+                merged.setdefault(table, {})
+                for key, value in values.items():
+                    merged[table][key] = _beside(layer, f"{table}.{key}", value)
+                    origins[f"{table}.{key}"] = layer.where(f"{table}.{key}")
+            elif table in TABLES:
+                problems.append(f"{layer.where(table)}: {table} is a table; write [{table}] on a line of its own.")
+            else:
+                merged[table] = values
+                origins[table] = layer.where(table)
+    try:
+        recipe = Recipe.model_validate(merged)
+    except ValidationError as error:
+        problems += _sentences(error, origins)
+        recipe = Recipe()
+    if problems:
+        raise RecipeError("\n".join(problems))
+    for table, model in TABLES.items():
+        for key in model.model_fields:
+            origins.setdefault(f"{table}.{key}", "default")
+    origins.setdefault("name", "default")
+    return Resolved(recipe, origins)
+
+
+def _beside(layer: _Layer, key: str, value: Any) -> Any:
+    """A relative path that exists beside the recipe file means that one; else it is the working folder's."""
+    if key not in PATH_KEYS or not isinstance(value, str) or not value or "://" in value or layer.path is None:
+        return value
+    path = Path(value).expanduser()
+    if path.is_absolute():
+        return str(path)
+    beside = layer.path.parent / path
+    here = layer.path.parent.resolve() == Path.cwd()
+    return str(beside.resolve()) if not here and _exists(beside) else value
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long for the system, or with a NUL in it, exists nowhere
+        return False
+
+
+def _sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    """Pydantic's findings as one sentence a key. A union ("auto" or a number) reports a finding a branch: join them."""
+    by_key: dict[tuple[str, ...], list[Any]] = {}
+    for finding in error.errors():
+        by_key.setdefault(tuple(str(part) for part in finding["loc"][:2]), []).append(finding)
+    return [_sentence(loc, findings, origins) for loc, findings in by_key.items()]
+
+
+def _sentence(loc: tuple[str, ...], findings: list[Any], origins: Mapping[str, str]) -> str:
+    where = origins.get(".".join(loc), "the recipe")
+    kinds = {finding["type"] for finding in findings}
+    if kinds == {"extra_forbidden"}:
+        return f"{where}: {_unknown(loc)}"
+    name = f"[{loc[0]}] {loc[1]}" if len(loc) == 2 else loc[0]
+    if kinds == {"value_error"}:
+        return f"{where}: {name} is {_shown(findings[0]['input'])}: {findings[0]['ctx']['error']}."
+    wanted = " or ".join(dict.fromkeys(_wanted(finding) for finding in findings))
+    sentence = f"{where}: {name} must be {wanted}, not {_shown(findings[0]['input'])}"
+    if "literal_error" in kinds and isinstance(findings[0]["input"], str):
+        choices = re.findall(r"'([^']*)'", " ".join(str(f.get("ctx", {}).get("expected", "")) for f in findings))
+        if close := _nearest(findings[0]["input"], choices):
+            sentence += f'; did you mean "{close}"?'
+            return sentence
+    return sentence + "."
+
+
+def _unknown(loc: tuple[str, ...]) -> str:
+    if len(loc) == 1:
+        known = [*TABLES, "name", "extends"]
+        close = _nearest(loc[0], known)
+        for table, model in TABLES.items():
+            if loc[0] in model.model_fields:
+                return f"{loc[0]} stands outside a table; it belongs under [{table}]."
+        hint = f"did you mean [{close}]?" if close else f"the tables are {', '.join(f'[{t}]' for t in TABLES)}."
+        return f"[{loc[0]}] is not a table of a recipe; {hint}"
+    table, key = loc
+    for other, model in TABLES.items():
+        if key in model.model_fields:
+            return f"[{table}] {key} is not a known key here; it belongs under [{other}]."
+    known = list(TABLES[table].model_fields)
+    close = _nearest(key, known)
+    hint = f"did you mean {close}?" if close else f"[{table}] has {', '.join(known)}."
+    return f"[{table}] {key} is not a known key; {hint}"
+
+
+_TYPES = {
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "bool_type": "true or false", "string_type": "text in quotes", "tuple_type": "a list in [brackets]",
+    "finite_number": "a finite number", "model_type": "a table", "model_attributes_type": "a table",
+}  # fmt: skip
+_BOUNDS = {
+    "greater_than": ("above", "gt"), "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"), "less_than_equal": ("at most", "le"),
+}  # fmt: skip
+
+
+def _wanted(finding: Any) -> str:
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"{words} {context[key]}"
+    if kind == "literal_error":
+        return str(context["expected"]).replace("'", '"')
+    if kind in ("missing", "too_short", "too_long"):
+        return "three numbers, one a colour channel"
+    if kind == "string_pattern_mismatch":
+        return "auto, cpu, mps, cuda or cuda:N"
+    return str(finding["msg"])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'the text "{value}"'
+    if isinstance(value, tuple):
+        return str(list(value))
+    return str(value)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), "")
+
+
+# --- save -------------------------------------------------------------------------------------------------------------
+
+
+def document_of(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain TOML data, every key spelt out."""
+    return recipe.model_dump(mode="python")
+
+
+def changes_from(base: Recipe, recipe: Recipe) -> dict[str, Any]:
+    """Only the keys in which `recipe` differs from `base`: what a recipe that extends `base` must say."""
+    changes: dict[str, Any] = {}
+    if recipe.name != base.name:
+        changes["name"] = recipe.name
+    for table in TABLES:
+        mine, theirs = getattr(recipe, table).model_dump(), getattr(base, table).model_dump()
+        if differing := {key: value for key, value in mine.items() if value != theirs[key]}:
+            changes[table] = differing
+    return changes
+
+
+def to_toml(document: Mapping[str, Any]) -> str:
+    """TOML text of a recipe document, in the order name, extends, then the tables."""
+    return tomli_w.dumps(dict(document))
+
+
+def save_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
+    """Write a recipe that is complete on its own and loads back equal."""
+    write_text(Path(path), to_toml(document_of(recipe)))
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The same recipe, independent of the working folder: what a run folder keeps."""
+    document = document_of(recipe)
+    for key in PATH_KEYS:
+        table, name = key.split(".")
+        value = document[table][name]
+        if value and "://" not in value:
+            document[table][name] = str(Path(value).expanduser().absolute())
+    return Recipe.model_validate(document)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe file, so that editors complete and check keys as they are typed."""
+    schema = Recipe.model_json_schema()
+    schema["title"] = "ftwiz recipe"
+    schema["$schema"] = "http://json-schema.org/draft-07/schema#"
+    schema["properties"] = {
+        "extends": {"type": "string", "description": "A preset's name, or a path relative to this file."},
+        **schema["properties"],
+    }
+    return schema

@@ -1,0 +1,181 @@
+"""The process boundary is a folder: everything a run leaves, and the four words a viewer may say to it.
+
+    runs/tsn-ucf101-20261124-0012/
+      recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  provenance.json
+
+Torch-free: the engine writes through it, viewers read through it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from engine.atomic import write_text
+from engine.errors import RecipeError
+from engine.events import LogReader, RunFailed, RunFinished, RunInterrupted, RunState
+from engine.recipe import Recipe, save_recipe, with_absolute_paths
+
+Control = Literal["pause", "resume", "checkpoint", "stop"]
+Status = Literal["starting", "running", "paused", "finished", "interrupted", "failed", "crashed"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run, and what can be known of it from outside."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.toml"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control(self) -> Path:
+        return self.path / "control"
+
+    @property
+    def process(self) -> Path:
+        return self.path / "process.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def provenance(self) -> Path:
+        return self.path / "provenance.json"
+
+    # --- the four words -----------------------------------------------------------------------------------------------
+
+    def say(self, word: Control) -> None:
+        """Leave a word for the engine, which takes it between two steps. The last word said wins."""
+        write_text(self.control, word)
+
+    def take_word(self) -> Control | None:
+        """The engine's side: the word, once; None where there is none."""
+        try:
+            word = self.control.read_text(encoding="utf-8").strip()
+            self.control.unlink()
+        except FileNotFoundError:
+            return None
+        return word if word in get_args(Control) else None  # type: ignore[return-value]
+
+    # --- who is training ----------------------------------------------------------------------------------------------
+
+    def claim(self) -> None:
+        """The engine's first act: say which process this run is."""
+        pid = os.getpid()
+        write_text(self.process, json.dumps({"pid": pid, "started": _start_time(pid), "host": socket.gethostname()}))
+
+    def is_alive(self) -> bool:
+        """Whether the process that claimed this run still is. On another host this cannot be known: say yes."""
+        try:
+            process = json.loads(self.process.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return False
+        if process["host"] != socket.gethostname():
+            return True
+        return _start_time(process["pid"]) == process["started"]
+
+    def state(self) -> RunState:
+        """The fold of the whole log."""
+        state = RunState()
+        for event in LogReader(self.events).read():
+            state.apply(event)
+        return state
+
+    def status(self, state: RunState) -> Status:
+        """Running or crashed is told by the process, all else by the log."""
+        alive = self.is_alive()
+        match state.ended:
+            case RunFinished():
+                return "finished"
+            case RunInterrupted() if not alive:
+                return "interrupted"
+            case RunFailed() if not alive:
+                return "failed"
+        if not alive:
+            return "crashed" if self.process.exists() else "starting"
+        if state.paused:
+            return "paused"
+        return "running" if state.started else "starting"
+
+
+def create_run_folder(recipe: Recipe, path: Path | None, now: datetime) -> RunFolder:
+    """Make `path` (default: `run.output`/NAME-TIME) and put the resolved recipe in it, its paths made absolute.
+
+    Raises RecipeError when the folder already holds a run, or cannot be made.
+    """
+    name = re.sub(r"[^\w.-]+", "-", recipe.name).strip("-.") or "run"
+    folder = path or _unused(Path(recipe.run.output) / f"{name}-{now:%Y%m%d-%H%M%S}")
+    if (folder / "recipe.toml").exists():
+        raise RecipeError(f"{folder} already holds a run; add --resume to go on with it, or give another --run-dir.")
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        save_recipe(with_absolute_paths(recipe), folder / "recipe.toml")
+    except OSError as error:
+        raise RecipeError(f"{folder}: the run folder cannot be made: {error.strerror}.") from None
+    return RunFolder(folder)
+
+
+def find_runs(output: Path) -> list[RunFolder]:
+    """The run folders under `output`, the latest last."""
+    found = [RunFolder(recipe.parent) for recipe in output.glob("*/recipe.toml")]
+    return sorted(found, key=lambda run: (run.recipe.stat().st_mtime_ns, run.path.name))
+
+
+def open_run(text: str, output: Path) -> RunFolder:
+    """A run by its path or its name under `output`; "" or "latest" is the newest there. Raises RecipeError."""
+    if text in ("", "latest"):
+        if runs := find_runs(output):
+            return runs[-1]
+        raise RecipeError(f"There is no run under {output}/ yet; start one with `ftwiz run RECIPE`.")
+    for candidate in (Path(text), output / text):
+        if (candidate / "recipe.toml").is_file():
+            return RunFolder(candidate)
+    raise RecipeError(f"{text} is not a run folder (it has no recipe.toml); `ftwiz runs` lists the runs here.")
+
+
+def _unused(path: Path) -> Path:
+    """Two runs started in the same second get different folders."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process started, in the system's own words: a reused pid has another. None: no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, *_rest = after_name = file.read().rpartition(b")")[2].split()
+        return None if state == b"Z" else after_name[19].decode()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return None
+    try:  # no /proc (macOS): the pid alone must do
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
