@@ -17,7 +17,7 @@ _WHERE = {
     "evaluate": "engine.evaluate",
 }
 
-__all__ = list(_WHERE)  # noqa: PLE0604
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

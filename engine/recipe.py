@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,7 +53,7 @@ class Model(Table):
     """The recognizer. Normally inherited from a preset, because it must match the weights."""
 
     recognizer: Literal["tsn", "tsm"] = "tsn"
-    """tsn averages frames that are seen one by one; tsm shifts channels between neighbouring frames, so order counts."""
+    """tsn averages frames seen one by one; tsm shifts channels between neighbouring frames, so that order counts."""
     backbone: str = "resnet50"
     """Any torchvision image classifier for tsn; a torchvision ResNet for tsm."""
     segments: int = Field(default=8, ge=1)
@@ -97,6 +98,8 @@ class Dataset(Table):
     official split files."""
     root: str = ""
     """Folder of the videos."""
+    val_root: str = ""
+    """mmaction_video: folder of the validation videos, where it is another one. Empty: the same."""
     annotations: str = ""
     """Folder of the annotation files (ucf101, mmaction_video)."""
     train_list: str = ""
@@ -118,7 +121,11 @@ class Dataset(Table):
     crop: Literal["multiscale", "random_resized", "random"] = "multiscale"
     """Training crop. Validation takes the centre."""
     crop_scales: Scales = (1.0, 0.875, 0.75, 0.66)
-    """multiscale: crop sizes to choose from, as shares of the short side."""
+    """multiscale: crop heights and widths to choose from, as shares of the short side."""
+    crop_scale_gap: int = Field(default=1, ge=0)
+    """multiscale: how many places of crop_scales a crop's height and width may lie apart."""
+    crop_positions: Literal[5, 13] = 5
+    """multiscale: the corners and the centre, or eight places between them too."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Chance that a training clip is mirrored left to right."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
@@ -146,6 +153,10 @@ class Schedule(Table):
     """Weight decay (L2 for sgd, decoupled for adamw)."""
     head_lr_multiplier: float = Field(default=1.0, gt=0)
     """The new last layer learns so many times faster than the rest."""
+    bias_lr_multiplier: float = Field(default=1.0, gt=0)
+    """Biases learn so many times faster than weights."""
+    decay_norm_and_bias: bool = True
+    """Apply weight decay to normalisation layers and biases too."""
     grad_clip_norm: float = Field(default=40.0, ge=0)
     """Gradients are scaled down to this total norm. 0: never."""
     label_smoothing: Fraction = 0.0
@@ -168,7 +179,7 @@ class Schedule(Table):
     @field_validator("milestones")
     @classmethod
     def _milestones_rise(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
-        if any(later <= earlier for earlier, later in zip(milestones, milestones[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(milestones)):
             raise ValueError("the epochs must rise")
         return milestones
 
@@ -195,14 +206,18 @@ class Run(Table):
     """Processes that decode video. 0: decode in the training process."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the initial head, the order of clips and every augmentation."""
+    deterministic: bool = False
+    """Only algorithms that give the same result every time, where that costs speed."""
     output: str = "runs"
     """Folder that run folders are made in."""
     log_interval: int = Field(default=10, ge=1)
     """A step event every so many steps."""
     average_clips: Literal["prob", "score"] = "prob"
-    """Test time: average the views' probabilities, or their scores before softmax."""
-    test_clips: int = Field(default=1, ge=1)
-    """Test time: views a video, each with frames of its own."""
+    """Test time: average the crops' probabilities, or their scores before softmax."""
+    test_segments: int = Field(default=0, ge=0)
+    """Test time: frames a view. 0: as many as model.segments."""
+    test_crops: Literal[1, 3, 10] = 1
+    """Test time: the centre; three along the long side; or four corners and the centre, each mirrored too."""
 
 
 class Recipe(Table):
@@ -225,7 +240,7 @@ TABLES: dict[str, type[Table]] = {
 # Keys that name a file or folder of the user's; a relative one is looked up beside the recipe, then in the working
 # folder. weights.* belong here only when they are no address ("https://…", "torchvision://…").
 PATH_KEYS = (
-    "dataset.root", "dataset.annotations", "dataset.train_list", "dataset.val_list", "dataset.groups",
+    "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.train_list", "dataset.val_list", "dataset.groups",
     "weights.load_from", "weights.backbone",
 )  # fmt: skip
 
@@ -259,9 +274,7 @@ def resolve_recipe(source: str | os.PathLike[str], overrides: Mapping[str, Any] 
     return _validate(layers)
 
 
-def recipe_from(
-    document: Mapping[str, Any], extends: str | os.PathLike[str] = "", label: str = "the recipe"
-) -> Recipe:
+def recipe_from(document: Mapping[str, Any], extends: str | os.PathLike[str] = "", label: str = "the recipe") -> Recipe:
     """Validate tables that are in memory (the wizard's draft), on top of the preset or file they extend."""
     layers = _read_chain(extends) if extends else []
     layers.append(_Layer(label=label, document=dict(document)))
@@ -343,7 +356,9 @@ def _find(source: str | os.PathLike[str], beside: Path | None, said_at: str = ""
     if path.is_dir():
         raise RecipeError(f'{prefix}"{text}" is a folder; name the recipe file in it.')
     close = _nearest(text.removesuffix(".toml"), preset_names())
-    hint = f'did you mean the preset "{close}"?' if close else "`ftwiz presets` lists the presets, `ftwiz new` writes a recipe."
+    hint = (
+        f'did you mean the preset "{close}"?' if close else "`ftwiz presets` lists them, `ftwiz new` writes a recipe."
+    )
     raise RecipeError(f'{prefix}"{text}" is neither a file nor a preset; {hint}')
 
 
