@@ -112,6 +112,8 @@ class Dataset(Table):
     """Class names in the order of their ids. Empty: the dataset's own."""
     val_fraction: Fraction = 0.2
     """folders without a val folder: the share of clips held out for validation."""
+    split_seed: int = Field(default=0, ge=0)
+    """folders without a val folder: decides which clips are held out."""
     groups: str = ""
     """folders without a val folder: a CSV with columns `file` and `source`; clips of one source stay on one side."""
     short_side: int = Field(default=256, ge=8)
@@ -240,8 +242,8 @@ TABLES: dict[str, type[Table]] = {
 # Keys that name a file or folder of the user's; a relative one is looked up beside the recipe, then in the working
 # folder. weights.* belong here only when they are no address ("https://…", "torchvision://…").
 PATH_KEYS = (
-    "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.train_list", "dataset.val_list", "dataset.groups",
-    "weights.load_from", "weights.backbone",
+    "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.train_list", "dataset.val_list",
+    "dataset.groups", "weights.load_from", "weights.backbone",
 )  # fmt: skip
 
 

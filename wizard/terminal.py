@@ -1,0 +1,77 @@
+"""What every full-screen part of ftwiz shares: the gate before it, the theme, the sizes, and a clean way out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import ClassVar
+
+from textual.app import App, ReturnType
+from textual.theme import Theme
+
+from engine.errors import RecipeError
+
+NARROW, WIDE, EXTRA_WIDE = "-narrow", "-wide", "-xwide"
+
+DARK = Theme(
+    name="ftwiz-dark",
+    primary="#5fb3b3",
+    secondary="#8aa9f9",
+    accent="#f2b872",
+    success="#8fc98b",
+    warning="#f2b872",
+    error="#ef7a85",
+    foreground="#d8dee6",
+    background="#12161c",
+    surface="#181d25",
+    panel="#212833",
+    dark=True,
+)
+LIGHT = Theme(
+    name="ftwiz-light",
+    primary="#1f7a7a",
+    secondary="#3f5fc4",
+    accent="#a8620e",
+    success="#2f7d32",
+    warning="#a8620e",
+    error="#b3323f",
+    foreground="#20262e",
+    background="#fbfaf7",
+    surface="#f2f0ea",
+    panel="#e6e3da",
+    dark=False,
+)
+
+
+def require_terminal(instead: str) -> None:
+    """Refuse to draw where nothing can be drawn. `instead`: the command to use there, as one would type it.
+
+    Textual itself does not refuse: it would fill a pipe or a log file with escape codes.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise RecipeError(f"This needs a terminal, and here is none; use {instead} instead.")
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise RecipeError(
+            f"This terminal cannot draw (TERM={os.environ.get('TERM') or 'unset'}); use {instead} instead."
+        )
+
+
+class StudioApp(App[ReturnType]):
+    """Base of the wizard and the dashboard."""
+
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, NARROW), (100, WIDE), (140, EXTRA_WIDE)]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (35, "-tall")]
+    TITLE = "ftwiz"
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        # Textual greys its colours under NO_COLOR but still sends 24-bit codes, except with an ANSI theme.
+        self.theme = "ansi-dark" if "NO_COLOR" in os.environ else DARK.name
+        if os.name != "nt" and not self.is_headless:
+            # Textual restores the terminal on SIGINT only; on these it would leave the alternate screen behind.
+            loop = asyncio.get_running_loop()
+            for name in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(name, self.exit)
