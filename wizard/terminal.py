@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from typing import ClassVar
 
 from textual.app import App, ReturnType
 from textual.theme import Theme
@@ -61,8 +60,8 @@ def require_terminal(instead: str) -> None:
 class StudioApp(App[ReturnType]):
     """Base of the wizard and the dashboard."""
 
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, NARROW), (100, WIDE), (140, EXTRA_WIDE)]
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-short"), (35, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [(0, NARROW), (100, WIDE), (140, EXTRA_WIDE)]  # noqa: RUF012, as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (35, "-tall")]  # noqa: RUF012
     TITLE = "ftwiz"
 
     def on_mount(self) -> None:
