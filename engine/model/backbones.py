@@ -1,0 +1,69 @@
+"""Image classifiers as backbones: any of torchvision's, with its last layer taken off."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import torch
+from torch import nn
+
+import engine.torchvision_schemas  # noqa: F401, must come before torchvision
+import torchvision.models
+
+from engine.errors import RecipeError
+
+_IMAGENET_CLASSES = 1000
+# These two return a tuple while training unless told otherwise.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
+    """The classifier `name` without its last layer, and how many features it gives an image.
+
+    The module takes [N, 3, frame_size, frame_size] and returns [N, features], pooled as the classifier itself pools.
+    """
+    if name not in backbone_names():
+        close = difflib.get_close_matches(name, backbone_names(), n=1)
+        hint = f"did you mean {close[0]}?" if close else "see torchvision's list of classification models."
+        raise RecipeError(f'[model] backbone = "{name}" is not an image classifier of torchvision; {hint}')
+    features = _features(name, frame_size)
+    return _without_last_layer(_build(name)), features
+
+
+def backbone_names() -> list[str]:
+    """All that `model.backbone` can name."""
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def _build(name: str) -> nn.Module:
+    return torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
+
+
+def _without_last_layer(classifier: nn.Module) -> nn.Module:
+    """Replace the layer that gives the 1000 ImageNet scores: the last linear one, or SqueezeNet's last convolution."""
+    path, _ = [
+        (path, layer)
+        for path, layer in classifier.named_modules()
+        if getattr(layer, "out_features", getattr(layer, "out_channels", None)) == _IMAGENET_CLASSES
+    ][-1]
+    parent, _, child = path.rpartition(".")
+    setattr(classifier.get_submodule(parent), child, nn.Identity())
+    return classifier
+
+
+def _features(name: str, frame_size: int) -> int:
+    """Pass an image without memory (torch's meta device) through it: learns the width, and whether the size fits."""
+    try:
+        with torch.device("meta"):
+            classifier = _without_last_layer(_build(name)).eval()
+            return classifier(torch.empty(1, 3, frame_size, frame_size)).shape[1]
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecipeError(
+            f"[dataset] frame_size = {frame_size} does not suit the backbone {name} ({reason.rstrip('.')}); "
+            "the usual size is 224."
+        ) from None
