@@ -1,4 +1,4 @@
-"""Lets `import torchvision` work beside a torch it was not built for. Import this before torchvision.
+"""Lets `import torchvision` work beside a torch it was not built for: `from engine.torchvision_schemas import torchvision`.
 
 torchvision's wheel on the package index is a CUDA build. Beside a CPU-only torch its compiled operators cannot be
 loaded, so the schemas that its Python code attaches fake kernels to (`torchvision::nms`, `torchvision::qnms`) are
@@ -42,3 +42,7 @@ def _declare_missing_schemas() -> torch.library.Library | None:
 
 _load_compiled_operators()
 LIBRARY = _declare_missing_schemas()  # the declarations live as long as this object; None: nothing was missing
+
+import torchvision  # noqa: E402, only now can it be imported
+
+__all__ = ["torchvision"]

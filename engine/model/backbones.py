@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
-
-import engine.torchvision_schemas  # noqa: F401, must come before torchvision
-import torchvision.models
+from torch.func import functional_call
 
 from engine.errors import RecipeError
+from engine.torchvision_schemas import torchvision
 
 _IMAGENET_CLASSES = 1000
 # These two return a tuple while training unless told otherwise.
@@ -30,17 +29,14 @@ def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
         close = difflib.get_close_matches(name, backbone_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else "see torchvision's list of classification models."
         raise RecipeError(f'[model] backbone = "{name}" is not an image classifier of torchvision; {hint}')
-    features = _features(name, frame_size)
-    return _without_last_layer(_build(name)), features
+    classifier = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
+    backbone = _without_last_layer(classifier)
+    return backbone, _features(name, backbone, frame_size)
 
 
 def backbone_names() -> list[str]:
     """All that `model.backbone` can name."""
     return torchvision.models.list_models(module=torchvision.models)
-
-
-def _build(name: str) -> nn.Module:
-    return torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
 
 
 def _without_last_layer(classifier: nn.Module) -> nn.Module:
@@ -55,15 +51,17 @@ def _without_last_layer(classifier: nn.Module) -> nn.Module:
     return classifier
 
 
-def _features(name: str, frame_size: int) -> int:
-    """Pass an image without memory (torch's meta device) through it: learns the width, and whether the size fits."""
+def _features(name: str, backbone: nn.Module, frame_size: int) -> int:
+    """Pass an image without memory (on torch's meta device) through it: learns the width, and whether the size fits."""
+    without_memory = {key: value.to("meta") for key, value in backbone.state_dict().items()}
+    image = torch.empty(1, 3, frame_size, frame_size, device="meta")
     try:
-        with torch.device("meta"):
-            classifier = _without_last_layer(_build(name)).eval()
-            return classifier(torch.empty(1, 3, frame_size, frame_size)).shape[1]
+        return functional_call(backbone.eval(), without_memory, (image,)).shape[1]
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RecipeError(
-            f"[dataset] frame_size = {frame_size} does not suit the backbone {name} ({reason.rstrip('.')}); "
+            f"[dataset] frame_size = {frame_size} does not suit the backbone {name} ({reason.rstrip('.!')}); "
             "the usual size is 224."
         ) from None
+    finally:
+        backbone.train()
