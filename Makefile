@@ -60,7 +60,7 @@ $(STAMP): pyproject.toml constraints.txt
 		"$$found" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo 'Installing into $(VENV). PyTorch alone is hundreds of megabytes: some minutes, this once.' >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]' || { \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[test]' || { \
 		echo 'The installation did not finish, for the reason above. The same command tries again.' >&2; \
 		exit 1; \
 	}
