@@ -160,25 +160,29 @@ EVENTS: dict[str, type[Event]] = {
 }
 _NAMES = {kind: name for name, kind in EVENTS.items()}
 _FIELDS = {kind: frozenset(f.name for f in fields(kind)) for kind in EVENTS.values()}
+_NUMBERS = {kind: [f.name for f in fields(kind) if f.type in ("float", "list[float]")] for kind in EVENTS.values()}
 
 
 def to_line(event: Event) -> str:
     """One line of JSON without its newline. NaN and infinities become null: strict JSON has no word for them."""
     document = {"v": FORMAT_VERSION, "event": _NAMES[type(event)], **asdict(event)}
-    return json.dumps(_finite(document), ensure_ascii=False, separators=(",", ":"))
+    line = json.dumps(_finite(document), ensure_ascii=False, separators=(",", ":"))
+    # A file name that is not UTF-8 holds lone surrogates, which no file takes; their escapes are JSON's too.
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def from_line(line: str | bytes) -> Event | None:
     """The event of a line; None for an event or a format this version does not know (a newer ftwiz wrote it), or for
-    half a line. Unknown fields are left out, so logs can grow."""
+    half a line. Unknown fields are left out, so logs can grow. A null that stands for a number is NaN again."""
     try:
         document = json.loads(line)
         kind = EVENTS[document["event"]]
         if document["v"] != FORMAT_VERSION:
             return None
-        known = _FIELDS[kind]
-        return kind(**{key: value for key, value in document.items() if key in known})
-    except (ValueError, KeyError, TypeError):
+        known = {key: value for key, value in document.items() if key in _FIELDS[kind]}
+        known |= {key: _number(known[key]) for key in _NUMBERS[kind] if key in known}
+        return kind(**known)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -190,6 +194,12 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    return math.nan if value is None else value
 
 
 class LogReader:
@@ -273,7 +283,8 @@ class RunState:
     @property
     def best(self) -> Validation | None:
         """The best validation so far (the earliest of equals)."""
-        return max(self.validations, key=lambda done: done.top1, default=None)
+        measured = [done for done in self.validations if not math.isnan(done.top1)]
+        return max(measured, key=lambda done: done.top1, default=None)
 
     @property
     def total_steps(self) -> int:
