@@ -72,9 +72,11 @@ class RunFolder:
 
     def take_word(self) -> Control | None:
         """The engine's side: the word, once; None where there is none."""
+        taken = self.control.with_name(".control.taken")
         try:
-            word = self.control.read_text(encoding="utf-8").strip()
-            self.control.unlink()
+            os.replace(self.control, taken)  # first out of reach, then read: a word said meanwhile is not lost
+            word = taken.read_text(encoding="utf-8", errors="replace").strip()
+            taken.unlink()
         except FileNotFoundError:
             return None
         return word if word in get_args(Control) else None  # type: ignore[return-value]
@@ -90,11 +92,10 @@ class RunFolder:
         """Whether the process that claimed this run still is. On another host this cannot be known: say yes."""
         try:
             process = json.loads(self.process.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            pid, started, host = process["pid"], process["started"], process["host"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False
-        if process["host"] != socket.gethostname():
-            return True
-        return _start_time(process["pid"]) == process["started"]
+        return host != socket.gethostname() or _start_time(pid) == started
 
     def state(self) -> RunState:
         """The fold of the whole log."""
@@ -125,11 +126,14 @@ def create_run_folder(recipe: Recipe, path: Path | None, now: datetime) -> RunFo
 
     Raises RecipeError when the folder already holds a run, or cannot be made.
     """
-    name = re.sub(r"[^\w.-]+", "-", recipe.name).strip("-.") or "run"
-    folder = path or _unused(Path(recipe.run.output) / f"{name}-{now:%Y%m%d-%H%M%S}")
-    if (folder / "recipe.toml").exists():
-        raise RecipeError(f"{folder} already holds a run; add --resume to go on with it, or give another --run-dir.")
+    folder = path or Path(recipe.run.output) / f"{_file_name(recipe.name)}-{now:%Y%m%d-%H%M%S}"
     try:
+        if path is None:
+            folder = _make_unused(folder)
+        elif (folder / "recipe.toml").exists():
+            raise RecipeError(
+                f"{folder} already holds a run; add --resume to go on with it, or give another --run-dir."
+            )
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         save_recipe(with_absolute_paths(recipe), folder / "recipe.toml")
     except OSError as error:
@@ -155,12 +159,20 @@ def open_run(text: str, output: Path) -> RunFolder:
     raise RecipeError(f"{text} is not a run folder (it has no recipe.toml); `ftwiz runs` lists the runs here.")
 
 
-def _unused(path: Path) -> Path:
+def _file_name(name: str) -> str:
+    """A recipe's name as part of a folder's: no separators or blanks, and short enough for any file system."""
+    return re.sub(r"[^\w.-]+", "-", name)[:50].strip("-.") or "run"
+
+
+def _make_unused(path: Path) -> Path:
     """Two runs started in the same second get different folders."""
     candidate, number = path, 2
-    while candidate.exists():
-        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
-    return candidate
+    while True:
+        try:
+            candidate.mkdir(parents=True)
+            return candidate
+        except FileExistsError:
+            candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
 
 
 def _start_time(pid: int) -> str | None:
@@ -169,7 +181,7 @@ def _start_time(pid: int) -> str | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             state, *_rest = after_name = file.read().rpartition(b")")[2].split()
         return None if state == b"Z" else after_name[19].decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it ended while we read
         if os.path.isdir("/proc/self"):
             return None
     try:  # no /proc (macOS): the pid alone must do
