@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from engine.atomic import write_text
 from engine.errors import RecipeError
@@ -33,6 +33,20 @@ def _array(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _whole(value: Any) -> Any:
+    """Python takes true and 1.0 for 1; a recipe does not."""
+    if isinstance(value, bool | float):
+        raise ValueError("it must be a whole number")
+    return value
+
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("no path can hold a NUL")
+    return os.path.expanduser(text)
+
+
+PathText = Annotated[str, AfterValidator(_path)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array)]
 Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
@@ -78,7 +92,7 @@ class Model(Table):
 class Head(Table):
     """Decision 1: how many classes, and what the last layer looks like."""
 
-    num_classes: Annotated[int, Field(ge=1)] | Auto = "auto"
+    num_classes: Annotated[int, Field(ge=2)] | Auto = "auto"
     """Number of classes. "auto" takes it from the dataset."""
     consensus: Literal["avg"] = "avg"
     """How the frames' features become one prediction."""
@@ -96,17 +110,17 @@ class Dataset(Table):
     format: Literal["folders", "mmaction_video", "ucf101"] = "folders"
     """folders: root/CLASS/* or root/{train,val,test}/CLASS/*; mmaction_video: lists of "path label"; ucf101: the
     official split files."""
-    root: str = ""
+    root: PathText = ""
     """Folder of the videos."""
-    val_root: str = ""
+    val_root: PathText = ""
     """mmaction_video: folder of the validation videos, where it is another one. Empty: the same."""
-    annotations: str = ""
+    annotations: PathText = ""
     """Folder of the annotation files (ucf101, mmaction_video)."""
-    train_list: str = ""
+    train_list: PathText = ""
     """mmaction_video: the training list, where its name in `annotations` does not say so."""
-    val_list: str = ""
+    val_list: PathText = ""
     """mmaction_video: the validation list, likewise."""
-    split: Literal[1, 2, 3] = 1
+    split: Annotated[Literal[1, 2, 3], BeforeValidator(_whole)] = 1
     """ucf101: which official split."""
     classes: Names = ()
     """Class names in the order of their ids. Empty: the dataset's own."""
@@ -114,7 +128,7 @@ class Dataset(Table):
     """folders without a val folder: the share of clips held out for validation."""
     split_seed: int = Field(default=0, ge=0)
     """folders without a val folder: decides which clips are held out."""
-    groups: str = ""
+    groups: PathText = ""
     """folders without a val folder: a CSV with columns `file` and `source`; clips of one source stay on one side."""
     short_side: int = Field(default=256, ge=8)
     """Frames are scaled until their short side has so many pixels, then cropped."""
@@ -126,7 +140,7 @@ class Dataset(Table):
     """multiscale: crop heights and widths to choose from, as shares of the short side."""
     crop_scale_gap: int = Field(default=1, ge=0)
     """multiscale: how many places of crop_scales a crop's height and width may lie apart."""
-    crop_positions: Literal[5, 13] = 5
+    crop_positions: Annotated[Literal[5, 13], BeforeValidator(_whole)] = 5
     """multiscale: the corners and the centre, or eight places between them too."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Chance that a training clip is mirrored left to right."""
@@ -189,9 +203,9 @@ class Schedule(Table):
 class Weights(Table):
     """Decision 4: where the pretrained parameters come from."""
 
-    load_from: str = ""
+    load_from: PathText = ""
     """The whole network: a file or an http(s) address. Wins over `backbone`. Empty: none."""
-    backbone: str = ""
+    backbone: PathText = ""
     """The backbone alone: torchvision://NAME, a file or an http(s) address. Empty: none."""
     allow_partial: bool = False
     """Train even when less than half of the backbone's parameters were found in the source."""
@@ -210,7 +224,7 @@ class Run(Table):
     """Decides the initial head, the order of clips and every augmentation."""
     deterministic: bool = False
     """Only algorithms that give the same result every time, where that costs speed."""
-    output: str = "runs"
+    output: PathText = "runs"
     """Folder that run folders are made in."""
     log_interval: int = Field(default=10, ge=1)
     """A step event every so many steps."""
@@ -218,7 +232,7 @@ class Run(Table):
     """Test time: average the crops' probabilities, or their scores before softmax."""
     test_segments: int = Field(default=0, ge=0)
     """Test time: frames a view. 0: as many as model.segments."""
-    test_crops: Literal[1, 3, 10] = 1
+    test_crops: Annotated[Literal[1, 3, 10], BeforeValidator(_whole)] = 1
     """Test time: the centre; three along the long side; or four corners and the centre, each mirrored too."""
 
 
@@ -284,18 +298,21 @@ def recipe_from(document: Mapping[str, Any], extends: str | os.PathLike[str] = "
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """`schedule.lr=0.01` → ("schedule.lr", 0.01). The value is TOML; a bare word is taken as a string."""
+    """`schedule.lr=0.01` → ("schedule.lr", 0.01). The value is TOML; what is not, is text.
+
+    So `run.device=cpu` needs no quotes, nor does text whose quotes the shell has taken away.
+    """
     key, equals, value_text = (part.strip() for part in text.partition("="))
     if not equals or not re.fullmatch(r"name|[a-z_]+\.[a-z_]+", key):
         raise RecipeError(f"--set {text}: write it as table.key=value, for example --set schedule.lr=0.01.")
     try:
-        return key, tomllib.loads(f"value = {value_text}")["value"]
-    except tomllib.TOMLDecodeError:
-        if re.fullmatch(r"[^\s\"'\[\]{},=]+", value_text) and not re.match(r"[-+.\d]", value_text):
-            return key, value_text
-        raise RecipeError(
-            f'--set {text}: {value_text or "nothing"} is not a TOML value; put text in quotes, as in {key}="…".'
-        ) from None
+        document = tomllib.loads(f"value = {value_text}")
+        if len(document) == 1:
+            return key, document["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        if value_text.startswith(("[", "{", '"', "'")):
+            raise RecipeError(f"--set {text}: the value is not complete; is a quote or a bracket missing?") from None
+    return key, value_text
 
 
 def preset_names() -> list[str]:
@@ -322,7 +339,7 @@ class _Layer:
     lines: dict[str, int] = field(default_factory=dict)
 
     def where(self, key: str) -> str:
-        line = self.lines.get(key)
+        line = self.lines.get(key) or self.lines.get(key.partition(".")[0])  # an inline table has one line for all
         return f"{self.label}:{line}" if line else self.label
 
 
@@ -330,20 +347,22 @@ def _read_chain(source: str | os.PathLike[str]) -> list[_Layer]:
     """The file or preset and everything it extends, the base first."""
     chain: list[_Layer] = []
     seen: list[Path] = []
+    said_at = ""
     path, label = _find(source, beside=None)
     while True:
         if path.resolve() in seen:
             names = " → ".join(p.name for p in [*seen, path])
-            raise RecipeError(f"{label}: `extends` goes in a circle: {names}. Remove one of them.")
+            raise RecipeError(f"{said_at}: `extends` goes in a circle: {names}. Remove one of them.")
         seen.append(path.resolve())
         layer = _read_layer(path, label)
         chain.insert(0, layer)
         parent = layer.document.pop("extends", "")
+        said_at = layer.where("extends")
         if not isinstance(parent, str):
-            raise RecipeError(f"{layer.where('extends')}: extends must be a preset's name or a path in quotes.")
+            raise RecipeError(f"{said_at}: extends must be a preset's name or a path in quotes, not {_shown(parent)}.")
         if not parent:
             return chain
-        path, label = _find(parent, beside=path, said_at=layer.where("extends"))
+        path, label = _find(parent, beside=path, said_at=said_at)
 
 
 def _find(source: str | os.PathLike[str], beside: Path | None, said_at: str = "") -> tuple[Path, str]:
@@ -351,11 +370,12 @@ def _find(source: str | os.PathLike[str], beside: Path | None, said_at: str = ""
     text = os.fspath(source)
     if text in preset_names():
         return preset_path(text), f"preset {text}"
-    path = beside.parent / text if beside else Path(text)
-    if path.is_file():
+    path = Path(os.path.expanduser(text))
+    path = beside.parent / path if beside else path
+    if _exists(path) and not path.is_dir():
         return path, str(path)
     prefix = f"{said_at}: extends = " if said_at else ""
-    if path.is_dir():
+    if _exists(path):
         raise RecipeError(f'{prefix}"{text}" is a folder; name the recipe file in it.')
     close = _nearest(text.removesuffix(".toml"), preset_names())
     hint = (
@@ -366,7 +386,7 @@ def _find(source: str | os.PathLike[str], beside: Path | None, said_at: str = ""
 
 def _read_layer(path: Path, label: str) -> _Layer:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise RecipeError(f"{label}: not a text file (byte {error.start} is not UTF-8); is it a recipe?") from None
     except OSError as error:
@@ -387,8 +407,8 @@ def _line_numbers(text: str) -> dict[str, int]:
     """ "table.key" → line, for messages. Reads the usual layout; what it cannot place simply has no line."""
     lines: dict[str, int] = {}
     table = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+    for number, line in enumerate(text.split("\n"), start=1):
+        if header := re.match(r"\s*\[{1,2}\s*([\w.-]+)\s*\]", line):
             table = header.group(1)
             lines.setdefault(table, number)
         elif key := re.match(r"\s*([\w.-]+)\s*=", line):
@@ -442,12 +462,11 @@ def _validate(layers: list[_Layer]) -> Resolved:
 
 def _beside(layer: _Layer, key: str, value: Any) -> Any:
     """A relative path that exists beside the recipe file means that one; else it is the working folder's."""
-    if key not in PATH_KEYS or not isinstance(value, str) or not value or "://" in value or layer.path is None:
+    if key not in PATH_KEYS or layer.path is None or not isinstance(value, str):
         return value
-    path = Path(value).expanduser()
-    if path.is_absolute():
-        return str(path)
-    beside = layer.path.parent / path
+    if not value or "://" in value or value.startswith("~") or Path(value).is_absolute():
+        return value
+    beside = layer.path.parent / value
     here = layer.path.parent.resolve() == Path.cwd()
     return str(beside.resolve()) if not here and _exists(beside) else value
 
@@ -475,6 +494,8 @@ def _sentence(loc: tuple[str, ...], findings: list[Any], origins: Mapping[str, s
     name = f"[{loc[0]}] {loc[1]}" if len(loc) == 2 else loc[0]
     if kinds == {"value_error"}:
         return f"{where}: {name} is {_shown(findings[0]['input'])}: {findings[0]['ctx']['error']}."
+    if isinstance(findings[0]["loc"][-1], int) and kinds != {"missing"}:
+        name = f"every item of {name}"
     wanted = " or ".join(dict.fromkeys(_wanted(finding) for finding in findings))
     sentence = f"{where}: {name} must be {wanted}, not {_shown(findings[0]['input'])}"
     if "literal_error" in kinds and isinstance(findings[0]["input"], str):
@@ -506,7 +527,8 @@ def _unknown(loc: tuple[str, ...]) -> str:
 
 _TYPES = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
-    "bool_type": "true or false", "string_type": "text in quotes", "tuple_type": "a list in [brackets]",
+    "bool_type": "true or false", "string_type": "text in quotes", "string_unicode": "text in UTF-8",
+    "tuple_type": "a list in [brackets]",
     "finite_number": "a finite number", "model_type": "a table", "model_attributes_type": "a table",
 }  # fmt: skip
 _BOUNDS = {
@@ -521,7 +543,8 @@ def _wanted(finding: Any) -> str:
         return _TYPES[kind]
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        return f"{words} {context[key]}"
+        bound = context[key]
+        return f"{words} {bound:g}" if isinstance(bound, float) else f"{words} {bound}"
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
     if kind in ("missing", "too_short", "too_long"):
@@ -534,11 +557,9 @@ def _wanted(finding: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
-        return f'the text "{value}"'
-    if isinstance(value, tuple):
-        return str(list(value))
-    return str(value)
+    text = str(list(value) if isinstance(value, tuple) else value)
+    text = text if len(text) <= 80 else f"{text[:79]}…"
+    return f'the text "{text}"' if isinstance(value, str) else text
 
 
 def _nearest(word: str, known: list[str]) -> str:
@@ -582,7 +603,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         table, name = key.split(".")
         value = document[table][name]
         if value and "://" not in value:
-            document[table][name] = str(Path(value).expanduser().absolute())
+            document[table][name] = str(Path(value).absolute())
     return Recipe.model_validate(document)
 
 
