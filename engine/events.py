@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -112,10 +114,9 @@ class Validation(Event):
 
 @dataclass(frozen=True)
 class CheckpointSaved(Event):
-    path: str  # relative to the run folder
+    path: str  # relative to the run folder: checkpoints/last.pt, best.pt or epoch-NNN.pt
     step: int
-    epoch: int
-    kind: str  # last, best, epoch or asked
+    epoch: int  # the one that a resumed run would be in
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,19 @@ def _number(value: Any) -> Any:
     if isinstance(value, list):
         return [_number(item) for item in value]
     return math.nan if value is None else value
+
+
+class EventLog:
+    """The engine's side of the log: appends one line an event, each on disk before the call returns."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time):
+        self._path, self._clock = path, clock
+
+    def write(self, kind: type[Event], **fields: Any) -> None:
+        """Append an event of this kind that happens now. One write a line: a reader sees whole lines or none."""
+        line = to_line(kind(t=self._clock(), **fields)) + "\n"
+        with open(self._path, "ab") as file:
+            file.write(line.encode("utf-8"))
 
 
 class LogReader:

@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from engine.atomic import write_text
 from engine.errors import RecipeError
@@ -43,12 +52,14 @@ def _whole(value: Any) -> Any:
 def _path(text: str) -> str:
     if "\0" in text:
         raise ValueError("no path can hold a NUL")
-    return os.path.expanduser(text)
+    if (expanded := os.path.expanduser(text)).startswith("~"):
+        raise ValueError("there is no such home folder; a folder that is really called so is written ./~…")
+    return expanded
 
 
 PathText = Annotated[str, AfterValidator(_path)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
-Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array)]
+Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), BeforeValidator(_array)]
 Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
@@ -132,7 +143,7 @@ class Dataset(Table):
     """folders without a val folder: a CSV with columns `file` and `source`; clips of one source stay on one side."""
     short_side: int = Field(default=256, ge=8)
     """Frames are scaled until their short side has so many pixels, then cropped."""
-    frame_size: int = Field(default=224, ge=8)
+    frame_size: int = Field(default=224, ge=8, validate_default=True)
     """Height and width of what the model sees."""
     crop: Literal["multiscale", "random_resized", "random"] = "multiscale"
     """Training crop. Validation takes the centre."""
@@ -146,6 +157,14 @@ class Dataset(Table):
     """Chance that a training clip is mirrored left to right."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     """Stop when more than this share of an epoch's clips cannot be decoded."""
+
+    @field_validator("frame_size")
+    @classmethod
+    def _fits_into_the_frame(cls, frame_size: int, info: ValidationInfo) -> int:
+        short_side = info.data.get("short_side", frame_size)
+        if frame_size > short_side:
+            raise ValueError(f"it is cut out of frames whose short_side is {short_side}, so it cannot be larger")
+        return frame_size
 
 
 class Schedule(Table):
@@ -547,7 +566,9 @@ def _wanted(finding: Any) -> str:
         return f"{words} {bound:g}" if isinstance(bound, float) else f"{words} {bound}"
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
-    if kind in ("missing", "too_short", "too_long"):
+    if kind == "too_short":
+        return "a list that is not empty"
+    if kind in ("missing", "too_long"):
         return "three numbers, one a colour channel"
     if kind == "string_pattern_mismatch":
         return "auto, cpu, mps, cuda or cuda:N"

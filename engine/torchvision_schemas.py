@@ -1,4 +1,4 @@
-"""Lets `import torchvision` work beside a torch it was not built for: `from engine.torchvision_schemas import torchvision`.
+"""Lets torchvision load beside a torch it was not built for: `from engine.torchvision_schemas import torchvision`.
 
 torchvision's wheel on the package index is a CUDA build. Beside a CPU-only torch its compiled operators cannot be
 loaded, so the schemas that its Python code attaches fake kernels to (`torchvision::nms`, `torchvision::qnms`) are

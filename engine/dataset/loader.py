@@ -1,0 +1,138 @@
+"""Batches of clips from worker processes.
+
+The order of clips and every augmentation are functions of (seed, epoch, clip): the number of workers, the order they
+finish in and a resume in the middle of an epoch change nothing. A clip that does not decode is left out of its batch
+and named; no other clip takes its place.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from engine import recipe
+from engine.dataset.augment import centre_view, training_view, views_at_test_time
+from engine.dataset.clips import Clip
+from engine.dataset.decode import DecodeError, open_video
+from engine.dataset.sampling import centre_frames, random_frames
+
+
+@dataclass
+class Batch:
+    """frames: uint8 RGB [B, T, 3, H, W] (test: [B, views, T, 3, H, W]); labels: int64 [B]; clips: their numbers in the
+    list. B is smaller than asked by the clips in `skipped`, as (path, reason)."""
+
+    frames: torch.Tensor
+    labels: torch.Tensor
+    clips: list[int]
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.frames.pin_memory(), self.labels.pin_memory(), self.clips, self.skipped)
+
+
+class ClipDataset(Dataset):
+    """Decodes one clip. An item is asked for by (epoch, clip number)."""
+
+    def __init__(self, clips: Sequence[Clip], recipe: recipe.Recipe):
+        self.clips = clips
+        self.recipe = recipe
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | str]:
+        epoch, number = item
+        try:
+            return number, self.view(self.clips[number].path, epoch, number)
+        except DecodeError as error:
+            return number, str(error)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+        """The frames the model sees, uint8. Raises DecodeError."""
+        raise TypeError("a ClipDataset says in a subclass which frames it shows")
+
+
+class TrainingClips(ClipDataset):
+    """Random frames, randomly cropped and mirrored: [T, 3, H, W]."""
+
+    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+        rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
+        video = open_video(path)
+        frames = video.read(random_frames(video.num_frames, self.recipe.model.segments, rng))
+        return training_view(frames, self.recipe.dataset, rng)
+
+
+class ValidationClips(ClipDataset):
+    """The middle frame of each part, the middle of each frame: [T, 3, H, W]."""
+
+    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+        video = open_video(path)
+        frames = video.read(centre_frames(video.num_frames, self.recipe.model.segments))
+        return centre_view(frames, self.recipe.dataset)
+
+
+class ClipsAtTestTime(ClipDataset):
+    """Test-time views: [views, T, 3, H, W]."""
+
+    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+        run = self.recipe.run
+        video = open_video(path)
+        frames = video.read(centre_frames(video.num_frames, run.test_segments or self.recipe.model.segments))
+        return views_at_test_time(frames, self.recipe.dataset, run.test_crops)
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """The clip numbers of each batch. Set `epoch`, and `done` to leave out an epoch's first batches (resume)."""
+
+    def __init__(self, clips: int, batch_size: int, shuffle_seed: int | None = None):
+        self.clips, self.batch_size, self.shuffle_seed = clips, batch_size, shuffle_seed
+        self.epoch = 1
+        self.done = 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.arange(self.clips)
+        if self.shuffle_seed is not None:
+            np.random.default_rng([self.shuffle_seed, self.epoch]).shuffle(order)
+        for start in range(self.done * self.batch_size, self.clips, self.batch_size):
+            yield [(self.epoch, int(number)) for number in order[start : start + self.batch_size]]
+
+    def __len__(self) -> int:
+        return -(-self.clips // self.batch_size)
+
+
+def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memory: bool) -> DataLoader:
+    """A loader of `Batch`es. Workers stay alive from epoch to epoch."""
+    labels = [clip.label for clip in dataset.clips]
+
+    def collate(items: list[tuple[int, torch.Tensor | str]]) -> Batch:
+        good = [(number, view) for number, view in items if isinstance(view, torch.Tensor)]
+        return Batch(
+            frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
+            labels=torch.tensor([labels[number] for number, _ in good], dtype=torch.long),
+            clips=[number for number, _ in good],
+            skipped=[(dataset.clips[number].path, why) for number, why in items if isinstance(why, str)],
+        )
+
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_signals_to_the_trainer,
+    )
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the trainer finishes its step first and then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)

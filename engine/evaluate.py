@@ -1,0 +1,147 @@
+"""How good a model is on labelled clips: loss, accuracies, confusions, and a report a person can open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from engine.atomic import write_text
+from engine.dataset.augment import normalise
+from engine.dataset.clips import Clip
+from engine.dataset.loader import Batches, ClipsAtTestTime, ValidationClips, build_loader
+from engine.device import autocast
+from engine.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Over the clips that could be decoded. Accuracies are shares, 0..1."""
+
+    loss: float
+    top1: float
+    top5: float  # top-k, k = min(5, classes)
+    mean_class_accuracy: float  # over the classes that have clips
+    per_class: list[float]  # NaN where a class has no clip
+    confusion: torch.Tensor  # int64 [true class, predicted class]
+    predictions: list[tuple[int, int, float]]  # (clip number, predicted class, its probability)
+
+    def most_confused(self, most: int = 5) -> list[tuple[int, int, int]]:
+        """(true class, predicted class, clips), the most frequent mistakes first."""
+        mistakes = self.confusion.clone().fill_diagonal_(0)
+        counts, places = mistakes.flatten().sort(descending=True, stable=True)
+        classes = len(mistakes)
+        pairs = zip(places[:most].tolist(), counts[:most].tolist(), strict=True)
+        return [(place // classes, place % classes, count) for place, count in pairs if count > 0]
+
+
+def evaluate(
+    model: nn.Module, clips: Sequence[Clip], recipe: Recipe, test_views: bool = False, workers: int = 0
+) -> Metrics:
+    """Measure `model` (on the device it is on) on `clips`.
+
+    test_views: many crops a clip and `run.test_segments` frames, averaged as `run.average_clips` says; else the one
+    centre view that validation during training uses. Clips that cannot be decoded are left out.
+    """
+    dataset = (ClipsAtTestTime if test_views else ValidationClips)(clips, recipe)
+    batch_size = 1 if test_views else recipe.schedule.batch_size
+    device = next(model.parameters()).device
+    loader = build_loader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
+    return measure(model, loader, recipe, device)
+
+
+def measure(
+    model: nn.Module,
+    loader: DataLoader,
+    recipe: Recipe,
+    device: torch.device,
+    between_batches: Callable[[Any], None] = lambda batch: None,
+) -> Metrics:
+    """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
+    classes = len(recipe.dataset.classes)
+    top1, top5 = (MulticlassAccuracy(classes, top_k=min(k, classes), average="micro").to(device) for k in (1, 5))
+    confusion = MulticlassConfusionMatrix(classes).to(device)
+    losses: list[torch.Tensor] = []
+    predictions: list[tuple[int, int, float]] = []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for batch in loader:
+            if len(batch.labels):
+                labels = batch.labels.to(device)  # [B]
+                scores = _scores(model, batch.frames.to(device), recipe)  # log-probabilities [B, num_classes]
+                losses.append(F.nll_loss(scores, labels, reduction="none"))
+                top1.update(scores, labels)
+                top5.update(scores, labels)
+                confusion.update(scores, labels)
+                probability, predicted = scores.exp().max(dim=1)
+                predictions += zip(batch.clips, predicted.tolist(), probability.tolist(), strict=True)
+            between_batches(batch)
+    model.train(was_training)
+    counts = confusion.compute().cpu()
+    per_class = counts.diag() / counts.sum(dim=1)  # 0/0 is NaN: a class without clips
+    return Metrics(
+        loss=float(torch.cat(losses).mean()) if losses else float("nan"),
+        top1=float(top1.compute()),
+        top5=float(top5.compute()),
+        mean_class_accuracy=float(per_class.nanmean()),
+        per_class=per_class.tolist(),
+        confusion=counts,
+        predictions=predictions,
+    )
+
+
+def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → log-probabilities [B, num_classes]."""
+    views = frames if frames.dim() == 6 else frames[:, None]
+    with autocast(frames.device, recipe.run.precision):
+        logits = model(normalise(views.flatten(0, 1), recipe.model))  # [B * views, num_classes]
+    logits = logits.float().unflatten(0, views.shape[:2])  # [B, views, num_classes]
+    if recipe.run.average_clips == "score":
+        return logits.mean(dim=1).log_softmax(dim=1)
+    return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(views.shape[1])  # log of the mean probability
+
+
+def write_report(folder: Path, metrics: Metrics, clips: Sequence[Clip], classes: Sequence[str]) -> None:
+    """confusion.csv, per_class.csv and predictions.csv, each replaced as a whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = metrics.confusion.tolist()
+    _write_csv(
+        folder / "confusion.csv",
+        ["true class", *classes],
+        [[name, *row] for name, row in zip(classes, counts, strict=True)],
+    )
+    _write_csv(
+        folder / "per_class.csv",
+        ["class", "clips", "accuracy"],
+        [
+            [name, sum(row), f"{accuracy:.4f}" if sum(row) else ""]
+            for name, row, accuracy in zip(classes, counts, metrics.per_class, strict=True)
+        ],
+    )
+    _write_csv(
+        folder / "predictions.csv",
+        ["file", "true class", "predicted class", "probability"],
+        [
+            [clips[number].path, classes[clips[number].label], classes[predicted], f"{probability:.4f}"]
+            for number, predicted, probability in metrics.predictions
+        ],
+    )
+
+
+def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

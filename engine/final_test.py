@@ -1,0 +1,49 @@
+"""`ftwiz test RUN`: the best checkpoint, measured with the test-time views of the recipe."""
+
+from __future__ import annotations
+
+import json
+
+from engine.atomic import write_text
+from engine.checkpoint import load_checkpoint
+from engine.dataset.formats import read_clips
+from engine.device import choose_device
+from engine.errors import DataError
+from engine.evaluate import Metrics, evaluate, write_report
+from engine.model import build_model
+from engine.recipe import load_recipe
+from engine.run_folder import RunFolder
+
+
+def test_run(run: RunFolder) -> Metrics:
+    """Evaluates checkpoints/best.pt (last.pt where nothing was validated) on the validation clips.
+
+    Writes report/test/{test.json, confusion.csv, per_class.csv, predictions.csv}.
+    """
+    recipe = load_recipe(run.recipe)
+    clips = read_clips(recipe.dataset, len(recipe.dataset.classes) or None)
+    if not clips.val:
+        raise DataError(f"{recipe.dataset.root}: there are no validation clips to test on.")
+    best = run.checkpoints / "best.pt"
+    checkpoint = load_checkpoint(best if best.exists() else run.checkpoints / "last.pt")
+    model = build_model(recipe)
+    model.load_state_dict(checkpoint["model"])
+    model.to(choose_device(recipe.run.device))
+
+    metrics = evaluate(model, clips.val, recipe, test_views=True, workers=int(recipe.run.workers))
+    folder = run.report / "test"
+    write_report(folder, metrics, clips.val, clips.classes)
+    summary = {
+        "clips": len(metrics.predictions),
+        "skipped": len(clips.val) - len(metrics.predictions),
+        "top1": metrics.top1,
+        "top5": metrics.top5,
+        "mean_class_accuracy": metrics.mean_class_accuracy,
+        "loss": metrics.loss,
+        "segments": recipe.run.test_segments or recipe.model.segments,
+        "crops": recipe.run.test_crops,
+        "average_clips": recipe.run.average_clips,
+        "epochs_trained": checkpoint["epoch"] - 1,
+    }
+    write_text(folder / "test.json", json.dumps(summary, indent=2) + "\n")
+    return metrics

@@ -1,0 +1,84 @@
+"""How fast and how well training goes between two step events."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+
+class Meter:
+    """Means since the last `read()`. All times by `clock`, in seconds."""
+
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter):
+        self._device, self._clock = device, clock
+        self._began = self._since = clock()
+        self._all_steps = 0
+        self._forget()
+
+    def waiting_for(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """The loader's batches, with the time that the loop stands waiting for them."""
+        batches = iter(loader)
+        while True:
+            asked = self._clock()
+            batch = next(batches, None)
+            self._waited += self._clock() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, loss: float, logits: torch.Tensor, labels: torch.Tensor, grad_norm: float) -> None:
+        """One optimiser step: logits [B, num_classes], labels [B]."""
+        clips = len(labels)
+        self._clips += clips
+        self._steps += 1
+        self._all_steps += 1
+        self._loss += loss * clips
+        self._correct += int((logits.detach().argmax(dim=1) == labels).sum())
+        self._grad_norm += grad_norm
+
+    def leave_out(self, seconds_since: float) -> None:
+        """Time that is no training (validation, a pause) does not count as slow training."""
+        self._since += self._clock() - seconds_since
+
+    def now(self) -> float:
+        return self._clock()
+
+    def seconds_a_step(self) -> float:
+        """Since the meter began, all included: what a forecast should count with."""
+        return (self._clock() - self._began) / max(self._all_steps, 1)
+
+    def read(self) -> dict[str, float]:
+        """The fields of a Step event that this meter knows; starts anew."""
+        seconds = max(self._clock() - self._since, 1e-9)
+        clips, steps = max(self._clips, 1), max(self._steps, 1)
+        fields = {
+            "loss": self._loss / clips,
+            "accuracy": self._correct / clips,
+            "grad_norm": self._grad_norm / steps,
+            "clips_per_s": self._clips / seconds,
+            "data_wait": min(1.0, self._waited / seconds),
+            "memory_mb": peak_memory_mb(self._device),
+        }
+        self._since = self._clock()
+        self._forget()
+        return fields
+
+    def _forget(self) -> None:
+        self._clips = self._steps = self._correct = 0
+        self._loss = self._grad_norm = self._waited = 0.0
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory the device held so far; without a GPU, this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere

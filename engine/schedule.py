@@ -1,0 +1,85 @@
+"""Decision 3, the schedule: which parameters learn how fast, and how the learning rate changes over the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+
+from engine import recipe
+
+
+def scaled_lr(schedule: recipe.Schedule) -> float:
+    """The recipe's lr for the batch that is really used: linear scaling (Goyal et al. 2017, arXiv:1706.02677)."""
+    if schedule.lr_batch_size == 0:
+        return schedule.lr
+    return schedule.lr * schedule.batch_size / schedule.lr_batch_size
+
+
+def lr_arithmetic(schedule: recipe.Schedule) -> str:
+    """How `scaled_lr` came about, e.g. "lr 0.005 × 16/256 = 0.0003125"."""
+    if schedule.lr_batch_size == 0:
+        return f"lr {schedule.lr:g} (not scaled)"
+    return f"lr {schedule.lr:g} × {schedule.batch_size}/{schedule.lr_batch_size} = {scaled_lr(schedule):.4g}"
+
+
+def build_optimizer(model: nn.Module, schedule: recipe.Schedule) -> torch.optim.Optimizer:
+    """SGD or AdamW over the groups of `parameter_groups`."""
+    groups = parameter_groups(model, schedule)
+    lr = scaled_lr(schedule)
+    if schedule.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(
+        groups, lr=lr, momentum=schedule.momentum, nesterov=schedule.nesterov, weight_decay=schedule.weight_decay
+    )
+
+
+def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
+    """One group for each combination of head or backbone, weight, bias or norm; empty ones are left out.
+
+    The head learns head_lr_multiplier times as fast and biases bias_lr_multiplier times (a head's bias both); norms and
+    biases have no weight decay where decay_norm_and_bias is off.
+    """
+    groups: dict[str, dict] = {}
+    for module_name, module in model.named_modules():
+        part = "head" if module_name.startswith("head") else "backbone"
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            is_norm = isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm)
+            kind = "norm" if is_norm else "bias" if name.endswith("bias") else "weight"
+            lr = scaled_lr(schedule)
+            lr *= schedule.head_lr_multiplier if part == "head" else 1.0
+            lr *= schedule.bias_lr_multiplier if kind == "bias" else 1.0
+            decays = kind == "weight" or schedule.decay_norm_and_bias
+            decay = schedule.weight_decay if decays else 0.0
+            group = groups.setdefault(f"{part} {kind}", {"params": [], "lr": lr, "weight_decay": decay})
+            group["params"].append(parameter)
+    return [{"name": name, **group} for name, group in groups.items()]
+
+
+def build_scheduler(optimizer: torch.optim.Optimizer, schedule: recipe.Schedule, steps_per_epoch: int) -> LRScheduler:
+    """Warm-up, then the policy; `step()` it once an optimiser step. Milestones count from the start of the run."""
+    total = schedule.epochs * steps_per_epoch
+    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+    policy: LRScheduler
+    if schedule.lr_policy == "step":
+        milestones = [max(0, epoch * steps_per_epoch - warmup) for epoch in schedule.milestones]
+        policy = MultiStepLR(optimizer, milestones, gamma=schedule.gamma)
+    elif schedule.lr_policy == "cosine":
+        policy = CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
+    else:
+        policy = ConstantLR(optimizer, factor=1.0)
+    if warmup == 0:
+        return policy
+    rise = LinearLR(optimizer, start_factor=schedule.warmup_start, total_iters=warmup)
+    return SequentialLR(optimizer, [rise, policy], milestones=[warmup])
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], schedule: recipe.Schedule) -> torch.Tensor:
+    """Scale gradients down to grad_clip_norm in total (0: leave them); returns the norm they had."""
+    limit = schedule.grad_clip_norm or float("inf")
+    return nn.utils.clip_grad_norm_(parameters, limit)

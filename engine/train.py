@@ -1,0 +1,188 @@
+"""THE loop. One optimiser step reads from top to bottom in `train_epoch`; everything it works on is a `Training`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from engine.control import Control, Interrupted, Stopped
+from engine.dataset.augment import normalise
+from engine.dataset.loader import Batch
+from engine.errors import DataError, TrainingError
+from engine.evaluate import measure, write_report
+from engine.events import (
+    ClipSkipped,
+    EventLog,
+    Paused,
+    Resumed,
+    RunFinished,
+    RunInterrupted,
+    Step,
+    Validation,
+    ValidationStarted,
+)
+from engine.meter import Meter
+from engine.recipe import Recipe
+from engine.run_folder import RunFolder
+from engine.schedule import clip_gradients
+from engine.training import Training, set_up
+
+
+def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -> Training:
+    """Train as the recipe says, logging to and saving in `run_dir`; returns the finished training.
+
+    Raises Interrupted, after a checkpoint is saved, when SIGINT, SIGTERM or SIGUSR1 came; else the FtwizError of what
+    went wrong.
+    """
+    run = RunFolder(Path(run_dir))
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    log = EventLog(run.events)
+    training = set_up(recipe, run, log, resume)
+    meter = Meter(training.device)
+    began = meter.now()
+
+    def on_pause(paused: bool) -> None:
+        log.write(Paused if paused else Resumed, step=training.step)
+
+    stopped = False
+    with Control(run, on_checkpoint=training.save, on_pause=on_pause) as control:
+        try:
+            control.attend()
+            while training.epoch <= training.recipe.schedule.epochs:
+                train_epoch(training, meter, control)
+                validate_and_save(training, meter, control)
+        except Interrupted as interrupted:
+            training.seconds += meter.now() - began
+            training.save()
+            log.write(RunInterrupted, signal=str(interrupted), checkpoint="checkpoints/last.pt", step=training.step)
+            raise
+        except Stopped:
+            training.save()
+            stopped = True
+    training.seconds += meter.now() - began
+    log.write(
+        RunFinished,
+        best_top1=training.best_top1 if training.best_epoch else float("nan"),
+        best_epoch=training.best_epoch,
+        seconds=training.seconds,
+        stopped_early=stopped,
+    )
+    return training
+
+
+def train_epoch(training: Training, meter: Meter, control: Control) -> None:
+    """The rest of the current epoch: all of it, or what a resumed run had not done yet."""
+    schedule, model, device = training.recipe.schedule, training.model, training.device
+    model.train()
+    training.batches.epoch = training.epoch
+    training.batches.done = training.steps_done_in_epoch
+    for batch in meter.waiting_for(training.loader):
+        report_skipped(training, batch)
+        if len(batch.labels):
+            labels = batch.labels.to(device, non_blocking=True)  # [B]
+            frames = batch.frames.to(device, non_blocking=True)  # uint8 [B, T, 3, H, W]
+            with training.autocast():
+                logits = model(normalise(frames, training.recipe.model))  # [B, num_classes]
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=schedule.label_smoothing)
+            stop_if_not_finite(training, loss, batch)
+
+            training.optimizer.zero_grad()
+            loss.backward()
+            grad_norm = clip_gradients(model.parameters(), schedule)
+            training.optimizer.step()
+            meter.add(loss.item(), logits, labels, grad_norm.item())
+        training.scheduler.step()
+        training.step += 1
+        log_step(training, meter)
+        control.attend()
+
+
+def validate_and_save(training: Training, meter: Meter, control: Control) -> None:
+    """What ends an epoch: validation where it is due, the checkpoints, and the step to the next epoch."""
+    schedule, epoch = training.recipe.schedule, training.epoch
+    is_last = epoch == schedule.epochs
+    names = ["last.pt"]
+    if training.val_loader and (is_last or epoch % schedule.validation_interval == 0):
+        names += ["best.pt"] if validate(training, meter, control) else []
+    if is_last or epoch % schedule.checkpoint_interval == 0:
+        names += [f"epoch-{epoch:03d}.pt"]
+    training.epoch += 1  # the checkpoint goes on with the next epoch
+    training.skipped = 0
+    training.save(names)
+
+
+def validate(training: Training, meter: Meter, control: Control) -> bool:
+    """Measure on the validation clips, log it, keep the report of the best; returns whether this is the best so far."""
+    assert training.val_loader is not None
+    began, clips, epoch = meter.now(), training.clips.val, training.epoch
+    training.log.write(ValidationStarted, epoch=epoch, clips=len(clips))
+
+    def between_batches(batch: Batch) -> None:
+        report_skipped(training, batch)
+        control.attend(can_checkpoint=False)
+
+    metrics = measure(training.model, training.val_loader, training.recipe, training.device, between_batches)
+    best = metrics.top1 > training.best_top1
+    if best:
+        training.best_top1, training.best_epoch = metrics.top1, epoch
+        write_report(training.run.report, metrics, clips, training.clips.classes)
+    training.log.write(
+        Validation,
+        epoch=epoch,
+        step=training.step,
+        loss=metrics.loss,
+        top1=metrics.top1,
+        top5=metrics.top5,
+        mean_class_accuracy=metrics.mean_class_accuracy,
+        per_class=metrics.per_class,
+        confused=[list(pair) for pair in metrics.most_confused()],
+        best=best,
+    )
+    meter.leave_out(began)
+    return best
+
+
+def stop_if_not_finite(training: Training, loss: torch.Tensor, batch: Batch) -> None:
+    """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt."""
+    if torch.isfinite(loss):
+        return
+    clips = ", ".join(training.clips.train[number].path for number in batch.clips[:3])
+    raise TrainingError(
+        f"The loss is {loss.item()} at step {training.step + 1} (clips: {clips}, …), before any weight was changed by "
+        f"it. Try half the learning rate (--set schedule.lr={training.recipe.schedule.lr / 2:g}), a warm-up "
+        "(schedule.warmup_epochs) or a smaller schedule.grad_clip_norm."
+    )
+
+
+def report_skipped(training: Training, batch: Batch) -> None:
+    """Log the clips of a batch that did not decode; too many of them in an epoch end the run."""
+    for path, reason in batch.skipped:
+        training.log.write(ClipSkipped, path=path, reason=reason, epoch=training.epoch)
+    training.skipped += len(batch.skipped)
+    limit = training.recipe.dataset.max_bad_fraction
+    total = len(training.clips.train) + len(training.clips.val)
+    if batch.skipped and training.skipped > limit * total:
+        path, reason = batch.skipped[-1]
+        raise DataError(
+            f"{training.skipped} of {total} clips cannot be decoded, more than [dataset] max_bad_fraction = {limit:g} "
+            f"allows; the last one is {path} ({reason})."
+        )
+
+
+def log_step(training: Training, meter: Meter) -> None:
+    """A Step event every log_interval steps, and at the end of each epoch."""
+    per_epoch, step = training.steps_per_epoch, training.step
+    if step % training.recipe.run.log_interval and step % per_epoch:
+        return
+    left = training.recipe.schedule.epochs * per_epoch - step
+    training.log.write(
+        Step,
+        step=step,
+        epoch=training.epoch,
+        lr=training.scheduler.get_last_lr()[0],
+        eta_s=left * meter.seconds_a_step(),
+        **meter.read(),
+    )
