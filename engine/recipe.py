@@ -42,6 +42,12 @@ def _array(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _filled(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("at least one is needed")
+    return values
+
+
 def _whole(value: Any) -> Any:
     """Python takes true and 1.0 for 1; a recipe does not."""
     if isinstance(value, bool | float):
@@ -59,7 +65,7 @@ def _path(text: str) -> str:
 
 PathText = Annotated[str, AfterValidator(_path)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
-Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), BeforeValidator(_array)]
+Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array), AfterValidator(_filled)]
 Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
@@ -72,6 +78,15 @@ class Table(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _text_fits_into_a_file(cls, value: Any) -> Any:
+        """The shell passes on file names that are not UTF-8 as lone surrogates, which no recipe file can hold."""
+        texts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(text, str) and re.search("[\ud800-\udfff]", text) for text in texts):
+            raise ValueError("a recipe can only hold text in UTF-8")
+        return value
 
 
 class Model(Table):
@@ -546,7 +561,7 @@ def _unknown(loc: tuple[str, ...]) -> str:
 
 _TYPES = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
-    "bool_type": "true or false", "string_type": "text in quotes", "string_unicode": "text in UTF-8",
+    "bool_type": "true or false", "string_type": "text in quotes",
     "tuple_type": "a list in [brackets]",
     "finite_number": "a finite number", "model_type": "a table", "model_attributes_type": "a table",
 }  # fmt: skip
@@ -566,8 +581,6 @@ def _wanted(finding: Any) -> str:
         return f"{words} {bound:g}" if isinstance(bound, float) else f"{words} {bound}"
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
-    if kind == "too_short":
-        return "a list that is not empty"
     if kind in ("missing", "too_long"):
         return "three numbers, one a colour channel"
     if kind == "string_pattern_mismatch":
