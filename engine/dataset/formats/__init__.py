@@ -1,0 +1,69 @@
+"""Published dataset formats, one file each, all read into `ClipLists`. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.formats import folders, mmaction_video, ucf101
+from engine.dataset.formats.files import counted, require_folder, some
+from engine.errors import DataError
+from engine.recipe import Dataset
+
+READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
+    "folders": folders.read,
+    "mmaction_video": mmaction_video.read,
+    "ucf101": ucf101.read,
+}
+
+
+def read_clips(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
+    """The clips that a [dataset] table names. num_classes: head.num_classes where it is a number.
+
+    Raises DataError, one sentence, when something is missing or labels and classes do not fit.
+    """
+    require_folder(dataset.root, "root")
+    if repeated := [name for place, name in enumerate(dataset.classes) if name in dataset.classes[:place]]:
+        raise DataError(f"[dataset] classes names {some(repeated)} twice; every class has one id.")
+    lists = READERS[dataset.format](dataset, num_classes)
+    if not lists.train:
+        raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
+    return replace(lists, notes=lists.notes + _coverage(lists) + _overlap(lists))
+
+
+def _coverage(lists: ClipLists) -> tuple[str, ...]:
+    """Classes that cannot be learned, or not be judged."""
+    train, val = lists.counts(lists.train), lists.counts(lists.val)
+    unlearned = [name for name in lists.classes if not train[name]]
+    unjudged = [name for name in lists.classes if train[name] and not val[name]]
+    notes = []
+    if unlearned:
+        some_in_val = " (but has validation clips)" if any(val[name] for name in unlearned) else ""
+        notes.append(f"Without a training clip{some_in_val}: {_classes(unlearned, lists)}.")
+    if unjudged and lists.val:
+        notes.append(f"Without a validation clip: {_classes(unjudged, lists)}.")
+    return tuple(notes)
+
+
+def _classes(names: list[str], lists: ClipLists) -> str:
+    return f"{len(names)} of {counted(len(lists.classes), 'class', 'classes')}, {some(names)}"
+
+
+def _overlap(lists: ClipLists) -> tuple[str, ...]:
+    """Clips of one video on both sides make validation look better than it is."""
+    shared = _paths(lists.train) & _paths(lists.val)
+    if shared:
+        return (f"{counted(len(shared), 'video')} in both training and validation, e.g. {min(shared)}.",)
+    straddling = _groups(lists.train) & _groups(lists.val)
+    if straddling:
+        return (f"{counted(len(straddling), 'group')} in both training and validation, e.g. {min(straddling)}.",)
+    return ()
+
+
+def _paths(clips: tuple[Clip, ...]) -> set[str]:
+    return {clip.path for clip in clips}
+
+
+def _groups(clips: tuple[Clip, ...]) -> set[str]:
+    return {clip.group for clip in clips if clip.group}

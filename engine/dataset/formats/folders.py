@@ -1,0 +1,183 @@
+"""A folder a class: root/CLASS/* (a split is made), or root/{train,val[,test]}/CLASS/*."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.formats.classes import class_order, normal, require_class_count
+from engine.dataset.formats.files import (
+    Found,
+    counted,
+    entries,
+    is_folder,
+    require_folder,
+    some,
+    subfolders,
+    videos_below,
+    videos_in,
+)
+from engine.dataset.formats.groups import file_key, read_groups, require_all_listed, ucf_group
+from engine.dataset.split import split_clips, split_notes
+from engine.errors import DataError
+from engine.recipe import Dataset
+
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
+    """Classes are the folders' names, sorted; videos in folders inside a class folder belong to it."""
+    root = require_folder(dataset.root, "root")
+    splits = split_folders(root)
+    if "val" in splits:
+        parts = [_scan(root, splits["train"]), _scan(root, splits["val"])]
+    elif "train" in splits:
+        parts = [_scan(root, splits["train"])]
+    else:
+        parts = [_scan(root, "")]
+        _refuse_wrapped(root, parts[0])
+
+    found = {name: folder for part in reversed(parts) for name, folder in part.folder_of_class.items()}
+    classes = class_order(sorted(found), dataset.classes, found)
+    require_class_count(classes, num_classes, "[dataset] classes" if dataset.classes else str(root))
+    lists = _labelled(parts, classes, _sources(dataset, parts), root)
+    notes = [note for part in parts for note in part.notes()]
+    if "val" in splits:
+        return ClipLists(classes, lists[0], lists[1], tuple(notes))
+    if "test" in splits:
+        notes.append(f"{root / splits['test']} is left alone: validation clips are held out of the training clips.")
+    train, val = split_clips(lists[0], dataset.val_fraction, dataset.split_seed)
+    notes += split_notes(classes, train, val, dataset.val_fraction, dataset.split_seed)
+    return ClipLists(classes, train, val, tuple(notes))
+
+
+def split_folders(root: Path) -> dict[str, str]:
+    """{"train": its folder's name, "val": …, "test": …} as far as they are there; {} when the folders are classes."""
+    folders = subfolders(root)
+    splits: dict[str, str] = {}
+    for name in folders:
+        split = SPLIT_NAMES.get(name.lower())
+        if split in splits:
+            raise DataError(f"{root} has two folders for one split, {splits[split]} and {name}; keep one of them.")
+        if split:
+            splits[split] = name
+    if "train" not in splits:
+        _refuse_splits_as_classes(root, splits, folders)
+        return {}
+    has_class_folders = bool(subfolders(root / splits["train"]))
+    if not has_class_folders:
+        _refuse_splits_as_classes(root, splits, folders)
+    only_splits = len(splits) > 1 or len(folders) == 1
+    return splits if has_class_folders and only_splits else {}
+
+
+def _refuse_splits_as_classes(root: Path, splits: dict[str, str], folders: list[str]) -> None:
+    """`train` and `val` full of loose videos would otherwise become two classes of those names."""
+    if not splits or len(splits) < len(folders):
+        return
+    if "train" not in splits:
+        raise DataError(f"{root} has {', '.join(splits.values())} but no train folder; add {root / 'train'}.")
+    train = root / splits["train"]
+    raise DataError(
+        f"{train} has {counted(len(videos_in(train)), 'video')} directly in it but no class folders; "
+        "put each class in a folder of its own."
+    )
+
+
+@dataclass
+class _Part:
+    """The class folders of the root, or of one split. videos: (class, path below the root)."""
+
+    folder: Path
+    folder_of_class: dict[str, str] = field(default_factory=dict)
+    videos: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Found = field(default_factory=Found)
+    empty: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        notes = []
+        if self.empty:
+            notes.append(f"No class, because no video is inside: {some(self.empty)} in {self.folder}.")
+        if self.hidden:
+            notes.append(f"No class, because hidden: {some(self.hidden)} in {self.folder}.")
+        if self.loose:
+            notes.append(
+                f"{counted(len(self.loose), 'video')} directly in {self.folder} left out, because no class folder "
+                f"says what it shows: {some(self.loose)}."
+            )
+        return notes + [f"{self.folder}: {note}" for note in self.left_out.notes()]
+
+
+def _scan(root: Path, split: str) -> _Part:
+    part = _Part(root / split)
+    for entry in entries(part.folder):
+        if not is_folder(entry):
+            continue
+        if entry.name.startswith("."):
+            part.hidden.append(entry.name)
+            continue
+        found = videos_below(entry.path)
+        part.left_out.add(found)
+        if not found.videos:
+            part.empty.append(entry.name)
+            continue
+        name = normal(entry.name)
+        part.folder_of_class[name] = entry.path
+        below = f"{split}/{entry.name}" if split else entry.name
+        part.videos += [(name, f"{below}/{video}") for video in found.videos]
+    part.loose = videos_in(part.folder)
+    if not part.videos:
+        raise DataError(_why_empty(part))
+    return part
+
+
+def _why_empty(part: _Part) -> str:
+    if part.loose:
+        return (
+            f"{part.folder} has {counted(len(part.loose), 'video')} directly in it but no class folders; "
+            "put each class in a folder of its own."
+        )
+    seen = f"only folders without video: {some(part.empty)}" if part.empty else "no folder"
+    return f"{part.folder} has no videos: expected a folder for each class with videos in it, and found {seen}."
+
+
+def _refuse_wrapped(root: Path, part: _Part) -> None:
+    """root/videos/CLASS/* would otherwise be read as one class, "videos"."""
+    if len(part.folder_of_class) != 1:
+        return
+    ((only, folder),) = part.folder_of_class.items()
+    inner = {video.split("/")[1] if video.count("/") > 1 else "" for _, video in part.videos}
+    if len(inner) > 1 and "" not in inner:
+        raise DataError(
+            f"{root} holds one folder, {only}, and the class folders are inside it; set [dataset] root = {folder}."
+        )
+
+
+def _sources(dataset: Dataset, parts: list[_Part]) -> dict[str, str]:
+    if not dataset.groups:
+        return {}
+    path = Path(dataset.groups)
+    sources = read_groups(path)
+    require_all_listed((video for part in parts for _, video in part.videos), sources, path)
+    return sources
+
+
+def _labelled(
+    parts: list[_Part], classes: tuple[str, ...], sources: dict[str, str], root: Path
+) -> list[tuple[Clip, ...]]:
+    ids = {name: label for label, name in enumerate(classes)}
+    return [
+        tuple(
+            Clip(
+                os.path.join(root, video),
+                ids[name],
+                sources[file_key(video)] if sources else ucf_group(video.rpartition("/")[2]),
+            )
+            for name, video in part.videos
+        )
+        for part in parts
+    ]
