@@ -1,0 +1,248 @@
+"""What a folder is, before anyone has said so: its format, classes and counts. Torch-free, decodes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.dataset.formats import read_clips, ucf101
+from engine.dataset.formats.files import (
+    Disk,
+    counted,
+    entries,
+    has_video,
+    is_folder,
+    is_video,
+    some,
+    subfolders,
+    videos_in,
+)
+from engine.dataset.formats.folders import split_folders
+from engine.dataset.formats.groups import read_groups
+from engine.dataset.formats.lists import numbered_lines, read_entries
+from engine.dataset.formats.mmaction_video import TRAIN, VAL, lists_named
+from engine.errors import DataError
+from engine.recipe import Dataset
+
+# How many entries of a list are tried when looking for the folder that its paths start from.
+PROBES = 200
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was recognised. table: the keys of [dataset] that say so, paths usable from the current folder."""
+
+    format: str
+    why: tuple[str, ...]
+    table: dict[str, Any]
+    classes: tuple[str, ...]
+    train_counts: dict[str, int]
+    val_counts: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
+    """Recognise the dataset in a folder; `annotations` says where its lists are, if not inside.
+
+    Raises DataError, one sentence: what was looked for, and what was seen.
+    """
+    path = _folder(path)
+    annotations = _folder(annotations) if annotations else None
+    if not entries(path):
+        raise DataError(f"{path} is empty; put a folder of videos for each class in it.")
+    guess = _as_ucf101(path, annotations) or _as_mmaction_video(path, annotations)
+    if guess is None and annotations:
+        raise DataError(
+            f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
+            f'and for *train*.txt with lines of "path label"; it has {_seen(annotations)}.'
+        )
+    guess = guess or _as_folders(path)
+    if guess is None:
+        raise DataError(_not_recognised(path))
+    return _inspection(guess)
+
+
+@dataclass
+class _Guess:
+    table: dict[str, Any]
+    why: list[str]
+    notes: list[str]
+
+
+def _inspection(guess: _Guess) -> Inspection:
+    """The reader has the last word: what is shown is what a run would read."""
+    lists = read_clips(Dataset(**guess.table))
+    return Inspection(
+        format=guess.table["format"],
+        why=tuple(guess.why),
+        table=guess.table,
+        classes=lists.classes,
+        train_counts=lists.counts(lists.train),
+        val_counts=lists.counts(lists.val),
+        notes=(*guess.notes, *lists.notes),
+    )
+
+
+def _folder(path: Path) -> Path:
+    path = Path(os.path.expanduser(path))
+    if os.path.isfile(path):
+        raise DataError(f"{path} is a file; give the folder it lies in.")
+    if not os.path.isdir(path):
+        raise DataError(f"{path} does not exist (looked from {Path.cwd()}).")
+    return path
+
+
+# --- ucf101 -----------------------------------------------------------------------------------------------------------
+
+
+def _as_ucf101(path: Path, annotations: Path | None) -> _Guess | None:
+    lists = ucf101.annotation_folder(annotations or path)
+    split = next((n for n in (1, 2, 3) if lists and (lists / f"trainlist0{n}.txt").is_file()), None)
+    if lists is None or split is None:
+        return None
+    classes = ucf101.read_class_list(lists / ucf101.CLASS_LIST)
+    # Someone may point at the lists' own folder; the videos then lie beside it.
+    places = [path] if annotations else [path, path.parent]
+    root = next((found for place in places if (found := ucf101.holds_classes(place, classes))), path)
+    return _Guess(
+        table={"format": "ucf101", "root": str(root), "annotations": str(lists), "split": split},
+        why=[f"{ucf101.CLASS_LIST} and trainlist0{split}.txt are in {lists}.", f"Class folders are in {root}."],
+        notes=[],
+    )
+
+
+# --- mmaction_video ---------------------------------------------------------------------------------------------------
+
+
+def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
+    folders = [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
+    pairs = [pair for folder in folders for pair in _list_pairs(folder)]
+    if not pairs:
+        return None
+    train_list, val_list = pairs[0]
+    root = _root_of(train_list, path)
+    val_root = _root_of(val_list, path, first=root)
+    table = {
+        "format": "mmaction_video", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
+    }  # fmt: skip
+    if val_root != root:
+        table["val_root"] = str(val_root)
+    others = [train.name for train, _ in pairs[1:]]
+    return _Guess(
+        table=table,
+        why=[f'{train_list} and {val_list} have lines of "path label".', f"Their paths start in {root}."],
+        notes=[f"Took {train_list.name}; there are other lists too: {some(others)}."] if others else [],
+    )
+
+
+def _list_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Training lists of videos, each with the validation list of the same name but for the split's word."""
+    val_lists = [path for path in lists_named(folder, VAL) if _lists_videos(path)]
+    for train_list in lists_named(folder, TRAIN):
+        if not _lists_videos(train_list):
+            continue
+        name = train_list.name.lower()
+        alike = [path for path in val_lists if path.name.lower() in _val_names(name)]
+        if alike or len(val_lists) == 1:
+            yield train_list, (alike or val_lists)[0]
+
+
+def _val_names(train_name: str) -> set[str]:
+    return {train_name.replace("training", "train").replace("train", word) for word in ("val", "validation", "test")}
+
+
+def _lists_videos(path: Path) -> bool:
+    """Whether the first line is a video and a number. Lists of frame folders have no video in the first column."""
+    try:
+        _, line = next(numbered_lines(path), (0, ""))
+    except DataError:
+        return False
+    video, _, label = line.rpartition(" ") if " " in line else line.rpartition("\t")
+    return is_video(video.strip().rpartition("/")[2]) and label.isdecimal()
+
+
+def _root_of(source: Path, path: Path, first: Path | None = None) -> Path:
+    """The folder under which most of a list's first videos are found; DataError when it is none."""
+    listed = [video for video, _, _ in read_entries(source)[:PROBES]]
+    places = [first] if first else []
+    places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent]
+    disk = Disk()
+
+    def matches(place: Path) -> int:
+        return sum(disk.find(str(place / video)) is not None for video in listed)
+
+    best = max(places, key=matches)
+    if not matches(best):
+        raise DataError(
+            f"{source} lists videos such as {listed[0]}, but none of its first {len(listed)} is in {path} or a folder "
+            "in it; give the folder that the list's paths start from."
+        )
+    return best
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def _as_folders(path: Path) -> _Guess | None:
+    root = _unwrapped(path)
+    splits = split_folders(root)
+    place = root / splits["train"] if splits else root
+    classes = [name for name in subfolders(place) if has_video(place / name)]
+    if not classes:
+        return None
+    guess = _Guess({"format": "folders", "root": str(root)}, [], [])
+    if splits:
+        guess.why.append(f"{root} has {', '.join(splits.values())}, with a folder for each class inside.")
+    else:
+        guess.why.append(f"{root} has {counted(len(classes), 'folder')} of videos, one for each class.")
+    if "val" not in splits:
+        _add_groups(guess, root / "groups.csv")
+    return guess
+
+
+def _unwrapped(path: Path) -> Path:
+    """path, or the one folder in it that holds all videos in class folders of its own (path/videos/CLASS/*)."""
+    if split_folders(path):
+        return path
+    holders = [name for name in subfolders(path) if has_video(path / name)]
+    if len(holders) == 1 and not videos_in(inner := path / holders[0]):
+        with_video = [name for name in subfolders(inner) if has_video(inner / name)]
+        if len(with_video) > 1 or (with_video and split_folders(inner)):
+            return inner
+    return path
+
+
+def _add_groups(guess: _Guess, path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        sources = read_groups(path)
+    except DataError as error:
+        guess.notes.append(f"groups.csv is not used: {error}")
+        return
+    guess.table["groups"] = str(path)
+    guess.why.append(f"{path} names the source of each clip: {counted(len(set(sources.values())), 'source')}.")
+
+
+# --- not recognised ---------------------------------------------------------------------------------------------------
+
+
+def _not_recognised(path: Path) -> str:
+    if loose := videos_in(path):
+        return (
+            f"{path} has {counted(len(loose), 'video')} directly in it but no class folders; "
+            "put each class in a folder of its own."
+        )
+    return (
+        f"{path} is no dataset known here: looked for a folder of videos for each class, for train and val folders of "
+        f'such, for *train*.txt with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it has '
+        f"{_seen(path)}."
+    )
+
+
+def _seen(path: Path) -> str:
+    names = [entry.name + ("/" if is_folder(entry) else "") for entry in entries(path)]
+    return some(names) or "nothing in it"
