@@ -208,12 +208,22 @@ class EventLog:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time):
         self._path, self._clock = path, clock
+        self._end_half_line()
 
     def write(self, kind: type[Event], **fields: Any) -> None:
         """Append an event of this kind that happens now. One write a line: a reader sees whole lines or none."""
         line = to_line(kind(t=self._clock(), **fields)) + "\n"
         with open(self._path, "ab") as file:
             file.write(line.encode("utf-8"))
+
+    def _end_half_line(self) -> None:
+        """A process that was killed, or ran out of disk, may have left half a line: the next one must stand alone."""
+        if not self._path.exists() or not self._path.stat().st_size:
+            return
+        with open(self._path, "rb+") as file:
+            file.seek(-1, 2)
+            if file.read() != b"\n":
+                file.write(b"\n")
 
 
 class LogReader:

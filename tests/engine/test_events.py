@@ -18,6 +18,7 @@ from engine.events import (
     CheckpointSaved,
     ClipSkipped,
     Event,
+    EventLog,
     LogReader,
     Message,
     Paused,
@@ -168,6 +169,33 @@ def test_a_newer_format_is_not_guessed_at() -> None:
     assert from_line(json.dumps(document)) is None
 
 
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_grows_by_one_line_an_event_with_the_clocks_time(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    ticks = iter([1.5, 2.5, 3.5])
+    log = EventLog(path, clock=lambda: next(ticks))
+    assert not path.exists()
+    log.write(Paused, step=3)
+    assert LogReader(path).read() == [Paused(1.5, 3)]
+    log.write(Resumed, step=3)
+    EventLog(path, clock=lambda: next(ticks)).write(Message, level="info", text="\udcff\n二")
+    assert LogReader(path).read() == [Paused(1.5, 3), Resumed(2.5, 3), Message(3.5, "info", "\udcff\n二")]
+    assert path.read_bytes().count(b"\n") == 3
+
+
+def test_the_next_process_starts_a_line_of_its_own(tmp_path: Path) -> None:
+    """What a killed process left half written must not swallow the first event after it."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(as_log([Paused(1.0, 1)]) + '{"v":1,"event":"message","text":"二'.encode()[:-1])
+    reader = LogReader(path)
+    assert reader.read() == [Paused(1.0, 1)]
+    EventLog(path, clock=lambda: 2.0).write(Resumed, step=1)
+    assert reader.read() == [Resumed(2.0, 1)]
+    assert LogReader(path).read() == [Paused(1.0, 1), Resumed(2.0, 1)]
+
+
 # --- a growing log ----------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +266,7 @@ def test_a_whole_run_folds_into_what_a_viewer_shows() -> None:
     weights = WeightsLoaded(0.1, "a.pth", 10, 2, 1, 0.9, ["kept 10"])
     message = Message(0.2, "warning", "slow disk")
     skipped = ClipSkipped(0.3, "a.mp4", "no frames", 1)
-    saved = CheckpointSaved(1.2, "checkpoints/last.pt", 4, 1, "last")
+    saved = CheckpointSaved(1.2, "checkpoints/last.pt", 4, 1)
     state = fold([started(0.0), weights, message, skipped, step(2, 0.5), step(4, 1.0)])
     assert (state.weights, state.messages, state.skipped) == (weights, [message], [skipped])
     assert [s.step for s in state.steps] == [2, 4]
