@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from engine.atomic import write_text
 from engine.dataset.augment import normalise
@@ -22,6 +21,7 @@ from engine.dataset.clips import Clip
 from engine.dataset.loader import Batches, ClipsAtTestTime, ValidationClips, build_loader
 from engine.device import autocast
 from engine.recipe import Recipe
+from engine.torchvision_schemas import torchmetrics
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ def measure(
 ) -> Metrics:
     """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
     classes = len(recipe.dataset.classes)
-    top1, top5 = (MulticlassAccuracy(classes, top_k=min(k, classes), average="micro").to(device) for k in (1, 5))
-    confusion = MulticlassConfusionMatrix(classes).to(device)
+    metrics = torchmetrics.classification
+    top1 = metrics.MulticlassAccuracy(classes, average="micro").to(device)
+    top5 = metrics.MulticlassAccuracy(classes, top_k=min(5, classes), average="micro").to(device)
+    confusion = metrics.MulticlassConfusionMatrix(classes).to(device)
     losses: list[torch.Tensor] = []
     predictions: list[tuple[int, int, float]] = []
     was_training = model.training

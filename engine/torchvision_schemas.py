@@ -43,6 +43,8 @@ def _declare_missing_schemas() -> torch.library.Library | None:
 _load_compiled_operators()
 LIBRARY = _declare_missing_schemas()  # the declarations live as long as this object; None: nothing was missing
 
-import torchvision  # noqa: E402, only now can it be imported
+# Only now can it be imported; torchmetrics imports it too.
+import torchmetrics.classification  # noqa: E402
+import torchvision  # noqa: E402
 
-__all__ = ["torchvision"]
+__all__ = ["torchmetrics", "torchvision"]
