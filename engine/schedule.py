@@ -10,20 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
 from engine import recipe
-
-
-def scaled_lr(schedule: recipe.Schedule) -> float:
-    """The recipe's lr for the batch that is really used: linear scaling (Goyal et al. 2017, arXiv:1706.02677)."""
-    if schedule.lr_batch_size == 0:
-        return schedule.lr
-    return schedule.lr * schedule.batch_size / schedule.lr_batch_size
-
-
-def lr_arithmetic(schedule: recipe.Schedule) -> str:
-    """How `scaled_lr` came about, e.g. "lr 0.005 × 16/256 = 0.0003125"."""
-    if schedule.lr_batch_size == 0:
-        return f"lr {schedule.lr:g} (not scaled)"
-    return f"lr {schedule.lr:g} × {schedule.batch_size}/{schedule.lr_batch_size} = {scaled_lr(schedule):.4g}"
+from engine.learning_rate import scaled_lr
 
 
 def build_optimizer(model: nn.Module, schedule: recipe.Schedule) -> torch.optim.Optimizer:

@@ -31,11 +31,12 @@ from engine.device import (
 )
 from engine.errors import DataError, RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
+from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.model import build_model
 from engine.provenance import write_provenance
 from engine.recipe import Recipe, save_recipe
 from engine.run_folder import RunFolder
-from engine.schedule import build_optimizer, build_scheduler, lr_arithmetic, scaled_lr
+from engine.schedule import build_optimizer, build_scheduler
 from engine.weights.load import LoadReport, initialise
 
 

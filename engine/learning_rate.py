@@ -1,0 +1,39 @@
+"""The learning rate as arithmetic: what the optimiser is given, and what a person is shown. Torch-free.
+
+`engine/schedule.py` builds torch's schedulers; a test holds that both say the same at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from engine.recipe import Schedule
+
+
+def scaled_lr(schedule: Schedule) -> float:
+    """The recipe's lr for the batch that is really used: linear scaling (Goyal et al. 2017, arXiv:1706.02677)."""
+    if schedule.lr_batch_size == 0:
+        return schedule.lr
+    return schedule.lr * schedule.batch_size / schedule.lr_batch_size
+
+
+def lr_arithmetic(schedule: Schedule) -> str:
+    """How `scaled_lr` came about, e.g. "lr 0.005 × 16/256 = 0.0003125"."""
+    if schedule.lr_batch_size == 0:
+        return f"lr {schedule.lr:g} (not scaled)"
+    return f"lr {schedule.lr:g} × {schedule.batch_size}/{schedule.lr_batch_size} = {scaled_lr(schedule):.4g}"
+
+
+def lr_at(schedule: Schedule, epochs_done: float) -> float:
+    """The learning rate of the backbone's weights after so many epochs, fractions included."""
+    lr = scaled_lr(schedule)
+    warmup = min(schedule.warmup_epochs, schedule.epochs)
+    if epochs_done < warmup:
+        return lr * (schedule.warmup_start + (1 - schedule.warmup_start) * epochs_done / warmup)
+    if schedule.lr_policy == "step":
+        return lr * schedule.gamma ** bisect_right(schedule.milestones, epochs_done)
+    if schedule.lr_policy == "cosine":
+        done = (epochs_done - warmup) / max(schedule.epochs - warmup, 1e-9)
+        return lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    return lr

@@ -1,0 +1,292 @@
+"""The commands. Thin: parse, call, exit code. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from engine.errors import ExitCode, FtwizError, RecipeError
+
+if TYPE_CHECKING:
+    from engine.run_folder import RunFolder
+
+app = typer.Typer(
+    name="ftwiz",
+    help="Fine-tune a pretrained video model on your own clips: head, dataset, schedule, weights, and go.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key, e.g. --set schedule.lr=0.01. Repeatable."),
+]
+
+
+def main() -> NoReturn:
+    """The `ftwiz` command. A user's mistake is a sentence on stderr and an exit code, never a traceback."""
+    try:
+        app()
+    except FtwizError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+    sys.exit(ExitCode.OK)
+
+
+@app.command()
+def new(
+    data: Annotated[Path | None, typer.Argument(help="Your videos: a folder with one folder a class.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The recipe to write.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Ask line by line instead of drawing screens.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take every inferred answer.")] = False,
+    sets: Overrides = None,
+) -> None:
+    """Walk through the four decisions and write a recipe."""
+    overrides = _overrides(sets)
+    if yes:
+        _write_inferred(data, output, overrides)
+        return
+    from wizard.terminal import require_terminal
+
+    require_terminal(f"`ftwiz new {data or 'DATA'} --yes -o recipe.toml`")
+    if plain:
+        from wizard.plain import run_plain
+
+        run_plain(data, output, overrides)
+        return
+    from wizard.app import run_wizard
+
+    result = run_wizard(data, output, overrides)
+    if result.saved:
+        print(result.saved)
+        _say(f"Wrote {result.saved}. Train with: ftwiz run {_quoted(result.saved)}" if not result.run else "")
+    if result.run:
+        _say_where(result.run)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a preset's name.")] = "",
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="The run folder (default: runs/NAME-TIME).")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run-dir, or the recipe's latest.")
+    ] = False,
+    sets: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve the recipe, read the dataset, change nothing.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the dashboard on top.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The run's events on stdout, one JSON document a line.")
+    ] = False,
+) -> None:
+    """Train as a recipe says, on the GPU or the CPU."""
+    from wizard.run import plan, prepare, resume_run, train
+
+    overrides = _overrides(sets)
+    if watch:
+        from wizard.terminal import require_terminal
+
+        require_terminal("`ftwiz run` without --watch")
+    if dry_run:
+        print(plan(recipe, overrides))
+        return
+    folder = resume_run(recipe, run_dir, overrides) if resume else prepare(recipe, run_dir, overrides)
+    sys.exit(train(folder, resume, watch=watch, as_json=as_json))
+
+
+@app.command()
+def watch(
+    run: Annotated[str, typer.Argument(help="A run folder or its name (default: the latest).")] = "",
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+) -> None:
+    """Attach the dashboard to a run, live or finished. q leaves it; the run goes on."""
+    from engine.run_folder import open_run
+    from wizard.terminal import require_terminal
+
+    folder = open_run(run, output)
+    require_terminal(f"`tail -f {_quoted(folder.events)}`")
+    from wizard.dashboard import watch as show
+
+    show(folder)
+
+
+@app.command()
+def test(
+    run: Annotated[str, typer.Argument(help="A run folder or its name (default: the latest).")] = "",
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure a run's best checkpoint with the test-time views of its recipe."""
+    from engine.run_folder import open_run
+    from wizard.run import measure
+
+    sys.exit(measure(open_run(run, output), as_json))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where videos and runs go.")] = Path("ftwiz-demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other videos.")] = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the dashboard.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Make a small video dataset and fine-tune on it, on any machine, in a minute or two."""
+    from wizard.demo import run_demo
+
+    sys.exit(run_demo(folder, seed, plain=plain, as_json=as_json))
+
+
+@app.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a preset's name.")],
+    sets: Overrides = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Print the resolved recipe."""
+    from engine.recipe import document_of, resolve_recipe, to_toml
+    from wizard.origins import with_origins
+
+    resolved = resolve_recipe(recipe, _overrides(sets))
+    document = document_of(resolved.recipe)
+    if as_json:
+        _print_json({"recipe": document, "origins": dict(resolved.origins)} if origin else document)
+    else:
+        print(with_origins(resolved) if origin else to_toml(document), end="")
+
+
+@app.command()
+def presets(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
+    """List the recipes that yours can extend."""
+    from engine.recipe import load_recipe, preset_names
+
+    rows = []
+    for name in preset_names():
+        recipe = load_recipe(name)
+        start = recipe.weights.load_from or recipe.weights.backbone
+        rows.append(
+            {
+                "name": name,
+                "model": f"{recipe.model.recognizer} {recipe.model.backbone}, {recipe.model.segments} frames",
+                "classes": recipe.head.num_classes,
+                "starts_from": start.rpartition("/")[2] if start.startswith("http") else start,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table(["NAME", "MODEL", "CLASSES", "STARTS FROM"], [list(map(str, row.values())) for row in rows])
+
+
+@app.command()
+def runs(
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """List the runs here, the latest last."""
+    from engine.run_folder import find_runs
+
+    rows: list[dict[str, Any]] = []
+    for folder in find_runs(output):
+        state = folder.state()
+        best = state.best
+        rows.append(
+            {
+                "name": folder.path.name,
+                "status": folder.status(state),
+                "epoch": state.steps[-1].epoch if state.steps else 0,
+                "epochs": state.started.epochs if state.started else 0,
+                "best_top1": best.top1 if best else None,
+                "best_epoch": best.epoch if best else None,
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        _say(f"No runs under {output}/ yet. Start one with: ftwiz run RECIPE")
+    cells = [
+        [
+            row["name"],
+            row["status"],
+            f"{row['epoch']}/{row['epochs']}",
+            f"{row['best_top1']:.1%} (epoch {row['best_epoch']})" if row["best_epoch"] else "–",
+        ]
+        for row in rows
+    ]
+    _print_table(["RUN", "STATUS", "EPOCH", "BEST TOP-1"], cells)
+
+
+@app.command()
+def schema(output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it to a file.")] = None) -> None:
+    """Print the JSON Schema of recipes, so that editors complete and check keys."""
+    from engine.atomic import write_text
+    from engine.recipe import recipe_schema
+
+    text = json.dumps(recipe_schema(), indent=2) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        write_text(output, text)
+        _say(f"Wrote {output}. Put this on the first line of a recipe: #:schema {_quoted(output)}")
+
+
+def _write_inferred(data: Path | None, output: Path | None, overrides: dict[str, Any]) -> None:
+    from wizard.decisions import inferred
+
+    if data is None:
+        raise RecipeError("--yes needs to know your videos; name their folder: `ftwiz new DATA --yes`.")
+    draft = inferred(data, overrides)
+    path = draft.save(output)
+    print(path)
+    _say(f"Wrote {path}. Train with: ftwiz run {_quoted(path)}")
+
+
+def _overrides(sets: list[str] | None) -> dict[str, Any]:
+    from engine.recipe import parse_override
+
+    return dict(parse_override(text) for text in sets or [])
+
+
+def _say_where(run: RunFolder) -> None:
+    _say(f"The run goes on in {run.path}. Come back with: ftwiz watch {_quoted(run.path)}")
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    return f"'{text}'" if " " in text else text
+
+
+def _say(text: str) -> None:
+    """For people: on stderr, so that stdout carries data only."""
+    if text:
+        print(text, file=sys.stderr)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Headless training from the command line: make or find the run folder, start the engine, show what it logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engine.dataset.formats import read_clips
+from engine.errors import ExitCode, RecipeError
+from engine.events import Event, RunFailed, RunInterrupted, to_line
+from engine.learning_rate import lr_arithmetic
+from engine.recipe import Recipe, load_recipe, save_recipe
+from engine.run_folder import RunFolder, create_run_folder, find_runs
+from engine.weights.fetch import locate
+from wizard.launch import start_engine
+from wizard.progress import Progress, follow
+
+
+def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
+    """The folder of a new run. What can be known to be wrong is told here, before a folder is made."""
+    recipe = _named(source, overrides)
+    _read_dataset(recipe)
+    _check_local_weights(recipe)
+    return create_run_folder(recipe, run_dir, datetime.now())
+
+
+def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
+    """The folder of the run to go on with: `run_dir`, or the latest run of the recipe.
+
+    A run goes on with its own recipe; only [run] may be changed (another device, other workers).
+    """
+    run = _folder_to_resume(source, run_dir, overrides)
+    if run.is_alive():
+        raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {run.path}`.")
+    if not (run.checkpoints / "last.pt").exists():
+        raise RecipeError(f"{run.path} has no checkpoint to go on from; start a new run with `ftwiz run RECIPE`.")
+    if others := [key for key in overrides if not key.startswith("run.")]:
+        raise RecipeError(f"--set {others[0]}: a resumed run keeps its recipe; only keys of [run] may be changed.")
+    if overrides:
+        save_recipe(load_recipe(run.recipe, overrides), run.recipe)
+    return run
+
+
+def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = False) -> int:
+    """Start the engine on a run folder and stay until it ends; returns its exit code.
+
+    Ctrl-C (and SIGTERM) is passed on: the engine finishes its step, saves a checkpoint and ends. When the terminal
+    goes away (SIGHUP), or the dashboard is left, the training goes on.
+    """
+    before = run.events.stat().st_size if run.events.exists() else 0
+    engine = start_engine(run, resume)
+    if watch:
+        return _watched(run, engine)
+    with _passing_on_signals(engine), _ignoring_hangup():
+        if as_json:
+            follow(run, engine, _print_line, before)
+        else:
+            print(f"Run folder: {run.path}", file=sys.stderr)
+            with Progress(sys.stderr) as progress:
+                follow(run, engine, progress.show, before)
+        code = engine.wait()
+    _say_how_it_ended(run, code)
+    return code if code >= 0 else int(ExitCode.TRAINING)
+
+
+def plan(source: str, overrides: Mapping[str, Any]) -> str:
+    """What a run would do, in a few lines, without touching anything (`ftwiz run --dry-run`)."""
+    recipe = _named(source, overrides)
+    clips = _read_dataset(recipe)
+    _check_local_weights(recipe)
+    schedule = recipe.schedule
+    steps = -(-len(clips.train) // schedule.batch_size)
+    start = recipe.weights.load_from or recipe.weights.backbone or "nothing: every parameter starts at random"
+    lines = [
+        f"recipe    {source} is valid",
+        f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {recipe.model.segments} frames a clip",
+        f"head      {len(clips.classes)} classes",
+        f"dataset   {len(clips.train)} training and {len(clips.val)} validation clips",
+        f"schedule  {schedule.epochs} epochs of {steps} steps, {lr_arithmetic(schedule)}",
+        f"weights   from {start}",
+        *clips.notes,
+    ]
+    return "\n".join(lines)
+
+
+def measure(run: RunFolder, as_json: bool) -> int:
+    """`ftwiz test`: the engine measures, in a process of its own; what it found is printed."""
+    command = [sys.executable, "-P", "-m", "engine", str(run.path), "--test"]
+    code = subprocess.run(command, check=False).returncode
+    if code != ExitCode.OK:
+        return code
+    result = json.loads((run.report / "test" / "test.json").read_text(encoding="utf-8"))
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return code
+    views = f"{result['segments']} frames × {result['crops']} crop{'s' if result['crops'] > 1 else ''}"
+    print(f"top-1 {result['top1']:.1%}  top-5 {result['top5']:.1%}  mean class {result['mean_class_accuracy']:.1%}")
+    skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""
+    print(f"{result['clips']} clips, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)
+    return code
+
+
+def _named(source: str, overrides: Mapping[str, Any]) -> Recipe:
+    if not source:
+        raise RecipeError("Name a recipe: `ftwiz run recipe.toml`. `ftwiz new` writes one.")
+    recipe = load_recipe(source, overrides)
+    return recipe if recipe.name else recipe.model_copy(update={"name": Path(source).stem})
+
+
+def _read_dataset(recipe: Recipe) -> Any:
+    asked = recipe.head.num_classes
+    return read_clips(recipe.dataset, None if asked == "auto" else asked)
+
+
+def _check_local_weights(recipe: Recipe) -> None:
+    """A file that is not there is told at once; an address is the engine's to fetch."""
+    source = recipe.weights.load_from or recipe.weights.backbone
+    if source and "://" not in source:
+        locate(source)
+
+
+def _folder_to_resume(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
+    if run_dir:
+        if not (run_dir / "recipe.toml").is_file():
+            raise RecipeError(f"--run-dir {run_dir} is not a run folder (it has no recipe.toml).")
+        return RunFolder(run_dir)
+    recipe = _named(source, overrides)
+    mine = [run for run in find_runs(Path(recipe.run.output)) if load_recipe(run.recipe).name == recipe.name]
+    if not mine:
+        raise RecipeError(f"There is no run of {source} under {recipe.run.output}/ to go on with; leave out --resume.")
+    return mine[-1]
+
+
+def _watched(run: RunFolder, engine: subprocess.Popen[bytes]) -> int:
+    from wizard.dashboard import watch as show_dashboard
+
+    show_dashboard(run)
+    code = engine.poll()
+    return 0 if code is None else code if code >= 0 else int(ExitCode.TRAINING)
+
+
+@contextmanager
+def _passing_on_signals(engine: subprocess.Popen[bytes]) -> Iterator[None]:
+    def pass_on(number: int, frame: object) -> None:
+        if engine.poll() is None:
+            os.kill(engine.pid, number)
+
+    with _handling([signal.SIGINT, signal.SIGTERM], pass_on):
+        yield
+
+
+@contextmanager
+def _ignoring_hangup() -> Iterator[None]:
+    """A closed terminal ends neither the training nor the printing (into a file, say)."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    with _handling([signal.SIGHUP], signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(
+    numbers: list[signal.Signals], handler: Callable[[int, object], None] | signal.Handlers
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _print_line(event: Event) -> None:
+    print(to_line(event), flush=True)
+
+
+def _say_how_it_ended(run: RunFolder, code: int) -> None:
+    """The one thing the events do not say: what to type next."""
+    ended = run.state().ended
+    again = f"ftwiz run --resume --run-dir {run.path}"
+    if isinstance(ended, RunInterrupted) and ended.checkpoint:
+        print(f"A checkpoint is saved. Go on with: {again}", file=sys.stderr)
+    elif code < 0 or (code and not isinstance(ended, RunFailed | RunInterrupted)):
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        has_checkpoint = (run.checkpoints / "last.pt").exists()
+        print(
+            f"The training process was ended by {name}; its output is in {run.log}."
+            + (f" Go on from the last checkpoint with: {again}" if has_checkpoint else ""),
+            file=sys.stderr,
+        )
