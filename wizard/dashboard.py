@@ -1,0 +1,383 @@
+"""The live view of a run: a fold over its event log, and four words back to the engine.
+
+It reads a folder and nothing else, so it works the same on a run that trains now, one on another machine's disk, and
+one that ended last week. Leaving it changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from itertools import chain
+from typing import ClassVar
+
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.containers import Container, Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static, Tab, Tabs
+
+from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, Validation
+from engine.run_folder import Control, RunFolder, Status
+from wizard.terminal import StudioApp
+from wizard.widgets.classes import ClassAccuracy
+from wizard.widgets.curve import Curve, Line
+from wizard.widgets.event_list import EventList
+from wizard.widgets.keys import KeysScreen
+from wizard.widgets.log_tail import LogTail
+from wizard.widgets.numbers import Numbers
+from wizard.widgets.question import Question
+from wizard.widgets.status import StatusBar, waiting_for
+from wizard.words import duration, resume_command, what_next
+
+SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
+READ_PAUSE = 0.1
+DRAW_PAUSE = 0.2
+SILENCE = 120.0  # seconds without an event before the status says so
+
+PANELS = ("loss", "accuracy", "numbers", "events", "classes", "log")
+TABBED = ("events", "classes", "log")
+OVER: tuple[Status, ...] = ("finished", "interrupted", "failed", "crashed")
+
+
+class DashboardCommands(Provider):
+    """The dashboard's keys as entries of the command palette."""
+
+    async def discover(self) -> Hits:
+        for binding, run in self._commands():
+            yield DiscoveryHit(binding.tooltip, run)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for binding, run in self._commands():
+            if (score := matcher.match(binding.tooltip)) > 0:
+                yield Hit(score, matcher.highlight(binding.tooltip), run)
+
+    def _commands(self) -> Iterator:
+        for binding in DashboardScreen.BINDINGS:
+            if isinstance(binding, Binding) and binding.show:
+                yield binding, lambda action=binding.action: self.screen.run_action(action)
+
+
+class DashboardScreen(Screen[None]):
+    """Everything about one run on one screen."""
+
+    CSS = """
+    DashboardScreen { layout: vertical; }
+    #banner { display: none; height: auto; max-height: 6; padding: 0 1; background: $panel; }
+    #banner.-said { display: block; }
+    #banner.-bad { color: $error; }
+    #panels { height: 1fr; }
+    #curves { height: 1fr; }
+    #curves > Curve { width: 1fr; height: 100%; }
+    #details { height: 10; }
+    #numbers { width: 38; }
+    #side { width: 1fr; height: 100%; }
+    #side > .panel { height: 1fr; }
+    .panel {
+        border: round $foreground 25%; border-title-color: $foreground; border-title-style: bold;
+        padding: 0 0 0 1; background: $background;
+        scrollbar-size: 1 1; scrollbar-background: $background; scrollbar-color: $foreground 20%;
+        scrollbar-corner-color: $background;
+    }
+    .panel:focus { border: round $primary; }
+    #side.-tabbed > .panel { border-top: none; }
+    .-away { display: none; }
+
+    Tabs { height: 1; }
+    Tabs #tabs-list-bar { height: 1; }
+    Tabs Underline { display: none; }
+    Tab { padding: 0 1; color: $foreground 60%; }
+    Tab.-active { color: $primary; text-style: bold reverse; }
+
+    DashboardScreen.-tall #details { height: 40%; min-height: 12; }
+    DashboardScreen.-all #side { layout: grid; grid-size: 2 2; grid-columns: 1fr 1fr; }
+    DashboardScreen.-all #side > #classes { row-span: 2; }
+    DashboardScreen.-all #numbers { width: 40; }
+    DashboardScreen.-one #numbers { width: 1fr; }
+    DashboardScreen.-one #details { height: 1fr; min-height: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave", "Leave", tooltip="Leave; the run goes on"),
+        Binding("p", "pause", "Pause", tooltip="Pause after this step, or go on"),
+        Binding("c", "checkpoint", "Save", tooltip="Save a checkpoint now"),
+        Binding("s", "stop", "Stop", tooltip="Save a checkpoint and stop (asks)"),
+        Binding("z,enter", "zoom", "Zoom", tooltip="Show one panel alone, or all"),
+        Binding("l", "log_axis", "Log", tooltip="Loss on a log axis, or a linear one"),
+        Binding("m", "smooth", "Smooth", tooltip="Smooth the training curves, or not"),
+        Binding("tab", "panel(1)", "Panel", key_display="tab", tooltip="Go to the next panel"),
+        Binding("shift+tab", "panel(-1)", "Panel", show=False, tooltip="Go to the panel before"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="Show this help"),
+    ]
+    COMMANDS: ClassVar = {DashboardCommands}
+    AUTO_FOCUS = "#loss"
+
+    def __init__(self, run: RunFolder):
+        super().__init__()
+        self.run = run
+        self.state = RunState()
+        self.status: Status = "starting"
+        self._reader = LogReader(run.events)
+        self._changed: set[type[Event]] = set()
+        self._is_zoomed = False
+        self._is_save_asked = False
+        self._current = "loss"
+        self._loss = [Line("train"), Line("val", "●")]
+        self._accuracy = [Line("train"), Line("val", "●")]
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(self.run.path.name, id="status")
+        yield Static(id="banner")
+        with Container(id="panels"):
+            with Horizontal(id="curves"):
+                yield Curve("Loss", self._loss, id="loss")
+                yield Curve("Accuracy", self._accuracy, share=True, id="accuracy")
+            with Horizontal(id="details"):
+                yield _panel(Numbers(id="numbers"), "Numbers")
+                with Container(id="side"):
+                    tabs = Tabs(*(Tab(name.capitalize(), id=f"tab-{name}") for name in TABBED), id="tabs")
+                    tabs.can_focus = False
+                    yield tabs
+                    yield _panel(ClassAccuracy(id="classes"), "Classes")
+                    yield _panel(EventList(id="events"), "Events")
+                    yield _panel(LogTail(self.run.log, id="log"), "Log")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self._read_slice()
+        self._arrange()
+        self._draw()
+        self.set_interval(DRAW_PAUSE, self._draw)
+        self._follow()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    @work
+    async def _follow(self) -> None:
+        while True:
+            is_behind = self._read_slice()
+            await asyncio.sleep(0 if is_behind else READ_PAUSE)
+
+    def _read_slice(self) -> bool:
+        """Take in a bounded part of what is new; True where there is more."""
+        before = self._reader.offset
+        for event in self._reader.read(SLICE_BYTES):
+            self.state.apply(event)
+            self._take(event)
+        # The curves hold all points; a list of a million steps beside them would only cost memory.
+        del self.state.steps[:-1]
+        return self._reader.offset - before >= SLICE_BYTES
+
+    def _take(self, event: Event) -> None:
+        self._changed.add(type(event))
+        self.query_one(EventList).add(event)
+        match event:
+            case RunStarted():
+                for line in chain(self._loss, self._accuracy):
+                    line.points.cut_after(event.first_step / max(event.steps_per_epoch, 1))
+            case Step():
+                epochs = self._epochs(event.step)
+                self._loss[0].points.append(epochs, event.loss)
+                self._accuracy[0].points.append(epochs, event.accuracy)
+            case Validation():
+                epochs = self._epochs(event.step)
+                self._loss[1].points.append(epochs, event.loss)
+                self._accuracy[1].points.append(epochs, event.top1)
+            case CheckpointSaved() if self._is_save_asked:
+                self._is_save_asked = False
+                self.notify(f"Saved {event.path}, step {event.step:,}.")
+
+    def _epochs(self, step: int) -> float:
+        return step / max(self.state.started.steps_per_epoch, 1) if self.state.started else float(step)
+
+    # --- drawing ------------------------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Bring the screen up to date, panel by panel, each only when something of its own changed."""
+        changed, self._changed = self._changed, set()
+        status = self.run.status(self.state)
+        if status != self.status or RunStarted in changed:
+            self.status = status
+            self._draw_end()
+            self._prepare_curves()
+        if changed & {Step, Validation, RunStarted}:
+            self.query_one("#loss", Curve).redraw()
+            self.query_one("#accuracy", Curve).redraw()
+        if changed:
+            self.query_one(Numbers).show(self.state)
+            self.query_one(EventList).redraw()
+        if changed & {Validation, RunStarted} and self.state.started and self.state.validations:
+            self.query_one(ClassAccuracy).show(self.state.started.classes, self.state.validations[-1])
+        self.query_one(StatusBar).show(status, self.state, self._note())
+        self.query_one(LogTail).follow()
+
+    def _prepare_curves(self) -> None:
+        started = self.state.started
+        for curve in self.query(Curve):
+            curve.epochs = started.epochs if started else 0
+            curve.waiting = waiting_for(self.status, started.train_clips if started else 0)
+        if started:
+            self.query_one("#accuracy", Curve).level = ("chance", started.chance)
+
+    def _draw_end(self) -> None:
+        text = what_next(self.run, self.status, self.state.ended)
+        banner = self.query_one("#banner", Static)
+        banner.update(Content(text))
+        banner.set_class(bool(text), "-said")
+        banner.set_class(self.status in ("failed", "crashed"), "-bad")
+
+    def _note(self) -> str:
+        """A word that the engine has not taken yet, or how long it has been silent."""
+        if self.status in OVER:
+            return ""
+        if word := self._unheard():
+            return f"asked: {word}"
+        silent = time.time() - self.state.last_time
+        if self.status == "running" and self.state.last_time and silent > SILENCE:
+            return f"silent for {duration(silent)}"
+        return ""
+
+    def _unheard(self) -> str:
+        try:
+            return self.run.control.read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+    # --- panels -------------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        # The breakpoint classes are set right after this; what they decide comes then.
+        self.call_next(self._arrange)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget.id in PANELS:
+            self._current = event.widget.id
+            if self._is_zoomed or self.has_class("-one"):
+                self._arrange()
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Decide which panels are on screen: all, all but two behind tabs, or one alone."""
+        is_one = self._is_zoomed or self.size.width < 60 or self.size.height < 16
+        is_all = not is_one and self.has_class("-xwide") and self.has_class("-tall")
+        shown_tab = self.query_one(Tabs).active.removeprefix("tab-") or TABBED[0]
+        self.set_class(is_one, "-one")
+        self.set_class(is_all, "-all")
+        for panel in PANELS:
+            hidden = panel != self._current if is_one else panel in TABBED and panel != shown_tab and not is_all
+            self.query_one(f"#{panel}").set_class(hidden, "-away")
+        self.query_one(Tabs).set_class(is_one or is_all, "-away")
+        self.query_one("#side").set_class(not (is_one or is_all), "-tabbed")
+        self.query_one("#curves").set_class(is_one and self._current not in ("loss", "accuracy"), "-away")
+        self.query_one("#details").set_class(is_one and self._current in ("loss", "accuracy"), "-away")
+        self.query_one("#side").set_class(is_one and self._current == "numbers", "-away")
+
+    def action_panel(self, step: int) -> None:
+        """Go to the next panel, and bring it out where it lies behind a tab."""
+        self._current = PANELS[(PANELS.index(self._current) + step) % len(PANELS)]
+        if self._current in TABBED:
+            self.query_one(Tabs).active = f"tab-{self._current}"
+        self._arrange()
+        self.query_one(f"#{self._current}").focus()
+
+    def action_zoom(self) -> None:
+        self._is_zoomed = not self._is_zoomed
+        self._arrange()
+
+    def action_log_axis(self) -> None:
+        loss = self.query_one("#loss", Curve)
+        loss.log_y = not loss.log_y
+
+    def action_smooth(self) -> None:
+        for curve in self.query(Curve):
+            curve.smooth = not curve.smooth
+
+    def action_help(self) -> None:
+        self.app.push_screen(KeysScreen(self))
+
+    # --- words to the engine ------------------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        self.app.exit()
+
+    def action_pause(self) -> None:
+        if self._can("pause"):
+            is_to_resume = self._unheard() == "pause" or (self.status == "paused" and self._unheard() != "resume")
+            self._say(
+                "resume" if is_to_resume else "pause", "It goes on." if is_to_resume else "Pauses after this step."
+            )
+
+    def action_checkpoint(self) -> None:
+        if self._can("save"):
+            self._is_save_asked = True
+            self._say("checkpoint", "Saves a checkpoint after this step.")
+
+    @work
+    async def action_stop(self) -> None:
+        if not self._can("stop"):
+            return
+        question = Question(
+            "Stop this run?",
+            f"It saves a checkpoint and ends. Later it can go on from there:\n\n{resume_command(self.run)}",
+            yes="Save and stop",
+            no="Keep training",
+        )
+        if await self.app.push_screen_wait(question) and self._can("stop"):
+            self._say("stop", "Stops as soon as its checkpoint is saved.")
+
+    def _can(self, deed: str) -> bool:
+        """Whether somebody is there to hear a word; says so where nobody is."""
+        if self.status not in OVER:
+            return True
+        how = (
+            "has crashed" if self.status == "crashed" else f"is {self.status}" if self.status != "failed" else "failed"
+        )
+        self.notify(f"This run {how}; there is nothing to {deed}.", severity="warning")
+        return False
+
+    def _say(self, word: Control, answer: str) -> None:
+        try:
+            self.run.say(word)
+        except OSError as error:
+            self.notify(f"{self.run.control} cannot be written: {error.strerror}.", severity="error")
+        else:
+            self.notify(answer)
+
+
+class WatchApp(StudioApp[None]):
+    """`ftwiz watch`: the dashboard alone."""
+
+    def __init__(self, run: RunFolder):
+        super().__init__()
+        self.dashboard = DashboardScreen(run)
+
+    def on_mount(self) -> None:
+        self.push_screen(self.dashboard)
+
+
+def watch(run: RunFolder) -> None:
+    """Show the dashboard until it is left; then say how to come back. The caller has made sure of a terminal."""
+    WatchApp(run).run()
+    print(farewell(run), file=sys.stderr)
+
+
+def farewell(run: RunFolder) -> str:
+    """What to say to someone who leaves the dashboard: the run goes on, or how it ended."""
+    state = run.state()
+    if text := what_next(run, run.status(state), state.ended):
+        return text
+    return f"The run goes on. Come back with: ftwiz watch {run.path}"
+
+
+def _panel(widget: Widget, title: str) -> Widget:
+    widget.add_class("panel")
+    widget.border_title = title
+    return widget

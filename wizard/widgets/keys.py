@@ -1,0 +1,51 @@
+"""The keys that work right now, as a page: made from the bindings themselves, so that it cannot go stale."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
+
+
+class KeysScreen(ModalScreen[None]):
+    """Lists the active bindings of the screen beneath it; any of the closing keys closes it."""
+
+    CSS = """
+    KeysScreen {
+        align: center middle;
+        VerticalScroll {
+            width: 64; max-width: 95%; height: auto; max-height: 90%;
+            background: $surface; border: round $primary; padding: 1 2;
+        }
+        Static { height: auto; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1,question_mark,q,enter", "dismiss", "Close", show=False),
+    ]
+
+    def __init__(self, beneath: Screen[Any]) -> None:
+        super().__init__()
+        self.beneath = beneath
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll() as page:
+            page.border_title, page.border_subtitle = "Keys", "Esc closes"
+            yield Static(Content("\n").join(self._lines()))
+
+    def _lines(self) -> list[Content]:
+        keys: dict[tuple[str, str], list[str]] = {}
+        for active in self.beneath.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.description and not binding.system:
+                sentence = binding.tooltip or binding.description
+                keys.setdefault((binding.action, sentence), []).append(self.app.get_key_display(binding))
+        return [
+            Content.assemble((f"{' '.join(dict.fromkeys(names)):>18}", "bold $primary"), f"  {sentence}")
+            for (_action, sentence), names in keys.items()
+        ]

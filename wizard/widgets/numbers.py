@@ -1,0 +1,68 @@
+"""The figures of a run that are not curves, the most wanted first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.events import RunState
+from wizard.words import UNKNOWN, clock, count, has_top5, memory, number, percent, printable, rate
+
+DATA_BOUND = 0.5  # above this share of waiting, reading the clips decides how fast training is
+
+
+class Numbers(VerticalScroll):
+    """Two columns, name and value; scrolls where there are more than fit."""
+
+    DEFAULT_CSS = """
+    Numbers > Static { text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    def compose(self) -> Iterator[Static]:
+        yield Static()
+
+    def show(self, state: RunState) -> None:
+        pairs = list(_pairs(state))
+        lines = [Content.assemble((f"{name:<12}", "$foreground 60%"), value) for name, value in pairs]
+        self.query_one(Static).update(Content("\n").join(lines) if lines else Content("no numbers yet"))
+
+
+def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
+    started, step, best = state.started, state.steps[-1] if state.steps else None, state.best
+    if best:
+        yield "best", Content.assemble((percent(best.top1), "bold $success"), f" in epoch {best.epoch}")
+    if step:
+        yield "lr", Content(rate(step.lr))
+        yield "grad norm", Content(number(step.grad_norm))
+        yield "speed", Content(f"{number(step.clips_per_s, 3)} clips/s")
+        yield "data wait", _data_wait(step.data_wait)
+        yield "memory", Content(memory(step.memory_mb))
+    if started:
+        yield "device", Content(printable(f"{started.device}, {started.precision}"))
+    if state.checkpoints:
+        saved = state.checkpoints[-1]
+        yield "saved", Content(f"{saved.path.rpartition('/')[2]}, step {saved.step:,}")
+    if state.validations:
+        last = state.validations[-1]
+        if has_top5(last):
+            yield "top-5", Content(percent(last.top5))
+        yield "class mean", Content(percent(last.mean_class_accuracy))
+    if started:
+        yield "chance", Content(percent(started.chance))
+        yield "clips", Content(f"{started.train_clips:,} train, {started.val_clips:,} val")
+        yield "batch", Content(f"{count(started.batch_size, 'clip')}, {count(started.workers, 'worker')}")
+        yield "parameters", Content(f"{started.parameters / 1e6:.1f} million")
+        yield "elapsed", Content(clock(state.last_time - started.t))
+    if state.weights:
+        yield "reused", Content(f"{percent(state.weights.backbone_share)} of the backbone")
+    if state.skipped:
+        yield "skipped", Content.styled(count(len(state.skipped), "clip"), "$warning")
+
+
+def _data_wait(share: float) -> Content:
+    if share >= DATA_BOUND:
+        return Content.styled(f"{100 * share:.0f} %, reading is the limit", "$warning")
+    return Content(f"{100 * share:.0f} % of the time" if share == share else UNKNOWN)

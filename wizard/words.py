@@ -1,0 +1,188 @@
+"""How ftwiz says numbers and events: the same words in the progress lines and on the dashboard."""
+
+from __future__ import annotations
+
+import math
+
+from rich.cells import cell_len, set_cell_size
+
+from engine.events import (
+    CheckpointSaved,
+    ClipSkipped,
+    Event,
+    Message,
+    Paused,
+    Resumed,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunStarted,
+    Step,
+    Validation,
+    ValidationStarted,
+    WeightsLoaded,
+)
+from engine.run_folder import RunFolder, Status
+
+UNKNOWN = "–"
+
+
+def percent(share: float) -> str:
+    """0.4167 → "41.7 %"."""
+    return f"{100 * share:.1f} %" if math.isfinite(share) else UNKNOWN
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number to so many significant digits, short: 0.4123, 5e-05, 152.3."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if value and (abs(value) < 1e-4 or abs(value) >= 1e6):
+        return f"{value:.{max(digits - 3, 0)}e}"
+    places = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+    return f"{value:.{min(max(places, 0), 6)}f}"
+
+
+def rate(value: float) -> str:
+    """A learning rate: 0.005, 0.0003125, 3.125e-05."""
+    return f"{value:.4g}" if math.isfinite(value) else UNKNOWN
+
+
+def duration(seconds: float) -> str:
+    """4325 → "1 h 12 min"; the two largest units are enough."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    total = max(round(seconds), 0)
+    minutes, hours, days = total // 60, total // 3600, total // 86400
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    if minutes:
+        return f"{minutes} min {total % 60} s"
+    return f"{total} s"
+
+
+def clock(seconds: float) -> str:
+    """4325 → "1:12:05"."""
+    total = max(int(seconds), 0) if math.isfinite(seconds) else 0
+    return f"{total // 3600}:{total // 60 % 60:02}:{total % 60:02}"
+
+
+def memory(megabytes: float) -> str:
+    """3210 → "3.1 GiB"."""
+    if not math.isfinite(megabytes):
+        return UNKNOWN
+    return f"{megabytes / 1024:.1f} GiB" if megabytes >= 1024 else f"{megabytes:.0f} MiB"
+
+
+def count(amount: int, noun: str) -> str:
+    """1 → "1 clip", 9537 → "9,537 clips"."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` terminal cells of `text`, an ellipsis where something is left out."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 0 else ""
+
+
+def printable(text: str) -> str:
+    """One line that any terminal takes: no control characters, and file names that are not UTF-8 spelt out."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def describe(event: Event, started: RunStarted | None = None) -> str:
+    """An event as one line for a person; `started` says how many epochs and steps there are."""
+    return printable(_sentence(event, started))
+
+
+def _sentence(event: Event, started: RunStarted | None) -> str:
+    epochs = f"/{started.epochs}" if started else ""
+    match event:
+        case RunStarted():
+            begun = f"goes on after step {event.first_step}" if event.first_step else "started"
+            return (
+                f"{event.name} {begun}: {count(event.train_clips, 'training clip')}, "
+                f"{count(event.val_clips, 'validation clip')}, {len(event.classes)} classes, "
+                f"{count(event.epochs, 'epoch')} on {event.device} ({event.precision}); {event.lr_arithmetic}"
+            )
+        case WeightsLoaded():
+            return (
+                f"weights from {event.source}: {event.kept} tensors kept ({percent(event.backbone_share)} of the "
+                f"backbone), {event.reinitialised} new, {event.dropped} dropped"
+            )
+        case Message():
+            return f"warning: {event.text}" if event.level == "warning" else event.text
+        case Step():
+            total = f"/{started.epochs * started.steps_per_epoch}" if started else ""
+            return (
+                f"epoch {event.epoch}{epochs}  step {event.step}{total}  loss {number(event.loss)}  "
+                f"accuracy {percent(event.accuracy)}  lr {rate(event.lr)}  {number(event.clips_per_s, 3)} clips/s  "
+                f"data wait {percent(event.data_wait)}  ETA {duration(event.eta_s)}"
+            )
+        case ClipSkipped():
+            return f"skipped {event.path}: {event.reason}"
+        case ValidationStarted():
+            return f"epoch {event.epoch}{epochs}: validating on {count(event.clips, 'clip')}"
+        case Validation():
+            best = ", the best so far" if event.best else ""
+            chance = f" (chance {percent(started.chance)})" if started else ""
+            top5 = f", top-5 {percent(event.top5)}" if has_top5(event) else ""
+            return (
+                f"epoch {event.epoch}{epochs}: validation top-1 {percent(event.top1)}{chance}{top5}, "
+                f"loss {number(event.loss)}{best}"
+            )
+        case CheckpointSaved():
+            return f"saved {event.path} at step {event.step}"
+        case Paused():
+            return f"paused after step {event.step}"
+        case Resumed():
+            return f"goes on from step {event.step}"
+        case RunFinished():
+            how = "stopped as asked" if event.stopped_early else "finished"
+            best = f", best top-1 {percent(event.best_top1)} in epoch {event.best_epoch}" if event.best_epoch else ""
+            return f"{how} after {duration(event.seconds)}{best}"
+        case RunInterrupted():
+            saved = f"{event.checkpoint} is saved" if event.checkpoint else "nothing was there to save"
+            return f"interrupted by {event.signal} at step {event.step}; {saved}"
+        case RunFailed():
+            return f"failed: {event.error}"
+    return ""
+
+
+def has_top5(validation: Validation) -> bool:
+    """With five classes or fewer, the five likeliest are all there are: 100 % says nothing."""
+    return len(validation.per_class) > 5
+
+
+def resume_command(run: RunFolder) -> str:
+    """What to type to go on with a run that ended early."""
+    return f"ftwiz run --resume --run-dir {_quoted(str(run.path))}"
+
+
+def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupted | RunFailed | None) -> str:
+    """For a run that is over: how it ended and what can be done now. Empty while it goes on."""
+    resumable = (run.checkpoints / "last.pt").exists()
+    again = (
+        f"Go on from its last checkpoint: {resume_command(run)}"
+        if resumable
+        else f"It left no checkpoint; start it anew: ftwiz run {_quoted(str(run.recipe))}"
+    )
+    match status, ended:
+        case "finished", RunFinished():
+            sentence = describe(ended)
+            more = f".\n{again}" if ended.stopped_early and resumable else "."
+            return sentence[0].upper() + sentence[1:] + more
+        case "interrupted", RunInterrupted():
+            return f"Interrupted by {ended.signal} at step {ended.step}.\n{again}"
+        case "failed", RunFailed():
+            return f"{ended.error}\nExit code {ended.exit_code}; the whole story is in {run.log}."
+        case "crashed", _:
+            return f"The training process is gone without a word; see {run.log}.\n{again}"
+    return ""
+
+
+def _quoted(path: str) -> str:
+    return f"'{path}'" if any(character.isspace() for character in path) else path
