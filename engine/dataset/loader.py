@@ -127,6 +127,7 @@ def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memor
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_trainer,
+        generator=torch.Generator(),  # a loader that draws from the global one changes what dropout draws next
     )
 
 

@@ -1,0 +1,288 @@
+"""Whole trainings on real videos: what is logged, what is saved, what survives an interruption."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.checkpoint import load_checkpoint
+from engine.errors import DataError, DeviceError, RecipeError, TrainingError, WeightsError
+from engine.events import (
+    CheckpointSaved,
+    ClipSkipped,
+    LogReader,
+    Message,
+    RunFinished,
+    RunInterrupted,
+    RunStarted,
+    RunState,
+    Step,
+    Validation,
+)
+from engine.recipe import load_recipe
+from engine.run_folder import RunFolder, create_run_folder
+from engine.train import fit
+from tests.clips import CLASSES, make_dataset, write_recipe
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(tmp_path_factory.mktemp("videos"))
+
+
+def new_run(tmp_path: Path, root: Path, name: str = "run", **tables: str) -> RunFolder:
+    recipe = load_recipe(write_recipe(tmp_path / f"{name}.toml", root, **tables))
+    return create_run_folder(recipe, tmp_path / name, datetime.now())
+
+
+def train(run: RunFolder, resume: bool = False) -> RunState:
+    fit(load_recipe(run.recipe), run.path, resume)
+    return run.state()
+
+
+def events_of(run: RunFolder, kind: type) -> list:
+    return [event for event in LogReader(run.events).read() if isinstance(event, kind)]
+
+
+def model_hash(run: RunFolder) -> str:
+    digest = hashlib.sha256()
+    for name, value in load_checkpoint(run.checkpoints / "last.pt")["model"].items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos, schedule="epochs = 3\ncheckpoint_interval = 2")
+    state = train(run)
+
+    assert state.started is not None and state.started.classes == list(CLASSES)
+    assert (state.started.train_clips, state.started.val_clips) == (12, 6)
+    assert state.started.chance == pytest.approx(1 / 3)
+    assert [step.step for step in state.steps] == list(range(1, 10))
+    assert [done.epoch for done in state.validations] == [1, 2, 3]
+    assert isinstance(state.ended, RunFinished) and state.ended.best_top1 == state.best.top1
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == [
+        "best.pt",
+        "epoch-002.pt",
+        "epoch-003.pt",
+        "last.pt",
+    ]
+
+    resolved = load_recipe(run.recipe)
+    assert resolved.head.num_classes == 3 and resolved.dataset.classes == CLASSES
+    assert (resolved.run.device, resolved.run.precision) == ("cpu", "fp32") or torch.cuda.is_available()
+    provenance = json.loads(run.provenance.read_text())
+    assert provenance["clips"]["train"]["count"] == 12 and provenance["packages"]["torch"]
+
+    best = load_checkpoint(run.checkpoints / "best.pt")
+    assert best["classes"] == list(CLASSES) and best["epoch"] == state.best.epoch + 1
+    rows = list(csv.DictReader((run.report / "predictions.csv").open()))
+    right = sum(row["true class"] == row["predicted class"] for row in rows)
+    assert right / len(rows) == pytest.approx(state.best.top1)
+
+
+def test_it_learns(tmp_path: Path, videos: Path) -> None:
+    """Three colours are no riddle: the training loss falls far below that of guessing, ln 3 = 1.1."""
+    run = new_run(tmp_path, videos, schedule="epochs = 6\nlr = 0.005", model='backbone = "resnet18"')
+    steps = train(run).steps
+    assert sum(step.loss for step in steps[-3:]) / 3 < 0.4 < 1.0 < steps[0].loss
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_workers(tmp_path: Path, videos: Path) -> None:
+    hashes = {}
+    for name, table in {"a": "workers = 0", "b": "workers = 2", "c": "workers = 0\nseed = 1"}.items():
+        run = new_run(tmp_path, videos, name, run=table, head="dropout = 0.5")
+        train(run)
+        hashes[name] = model_hash(run)
+    assert hashes["a"] == hashes["b"] != hashes["c"]
+
+
+def test_what_is_reused_is_reported_and_reused(tmp_path: Path, videos: Path) -> None:
+    first = new_run(tmp_path, videos, "first")
+    train(first)
+    source = first.checkpoints / "best.pt"
+    second = new_run(tmp_path, videos, "second", weights=f'load_from = "{source}"', schedule="lr = 1e-9")
+    state = train(second)
+    assert state.weights is not None and state.weights.reinitialised == 0
+    before, after = (load_checkpoint(path)["model"] for path in (source, second.checkpoints / "last.pt"))
+    assert torch.allclose(before["head.fc.weight"], after["head.fc.weight"], atol=1e-6)
+
+
+def test_a_clip_that_does_not_decode_is_left_out_and_named(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "videos")
+    broken = root / "train" / "rises" / "1.mp4"
+    broken.write_bytes(b"no video")
+    run = new_run(tmp_path, root, dataset="max_bad_fraction = 0.1")
+    state = train(run)
+    assert isinstance(state.ended, RunFinished)
+    assert [Path(event.path).name for event in events_of(run, ClipSkipped)] == ["1.mp4"] * 2  # once an epoch
+
+    strict = new_run(tmp_path, root, "strict", dataset="max_bad_fraction = 0.01")
+    with pytest.raises(DataError, match=r"1 of 18 clips cannot be decoded.*max_bad_fraction.*1\.mp4"):
+        train(strict)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos, schedule="lr = 1e30\ngrad_clip_norm = 0.0\nmomentum = 0.0")
+    with pytest.raises(TrainingError, match=r"The loss is .* at step \d+ \(clips: .*mp4.*schedule\.lr="):
+        train(run)
+
+
+def test_without_validation_clips_it_trains_and_says_so(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos / "train", dataset="val_fraction = 0.0")
+    state = train(run)
+    assert isinstance(state.ended, RunFinished) and state.validations == []
+    assert any("no validation clips" in message.text for message in events_of(run, Message))
+    assert (run.checkpoints / "last.pt").exists() and not (run.checkpoints / "best.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "error", "message"),
+    [
+        ({"model": 'backbone = "resnet51"'}, RecipeError, "did you mean resnet"),
+        ({"model": 'recognizer = "tsm"\nbackbone = "vgg11"'}, RecipeError, "tsm takes a ResNet"),
+        (
+            {"model": 'recognizer = "tsm"\nbackbone = "resnet18"', "run": "test_segments = 7"},
+            RecipeError,
+            "test_segments",
+        ),
+        ({"run": 'device = "cuda:99"'}, DeviceError, "cuda:99"),
+        ({"head": "num_classes = 5"}, DataError, "num_classes"),
+        ({"weights": 'load_from = "nowhere.pth"'}, WeightsError, "nowhere.pth"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(
+    tmp_path: Path, videos: Path, tables: dict[str, str], error: type[Exception], message: str
+) -> None:
+    run = new_run(tmp_path, videos, **tables)
+    with pytest.raises(error, match=message):
+        train(run)
+
+
+# --- interruption -----------------------------------------------------------------------------------------------------
+
+
+def start(run: RunFolder, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-P", "-m", "engine", str(run.path), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(run: RunFolder, kind: type, count: int = 1, seconds: float = 120) -> None:
+    """Until the log has so many events of a kind."""
+    end = time.monotonic() + seconds
+    while len(events_of(run, kind)) < count:
+        assert time.monotonic() < end, f"no {kind.__name__} in {run.events}"
+        time.sleep(0.02)
+
+
+LONG = "epochs = 4\nmilestones = [2]\nwarmup_epochs = 1.5"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_saves_and_the_resumed_run_ends_as_if_nothing_had_been(
+    tmp_path: Path, videos: Path, name: str
+) -> None:
+    whole, cut = (new_run(tmp_path, videos, which, schedule=LONG, head="dropout = 0.5") for which in ("whole", "cut"))
+    train(whole)
+
+    engine = start(cut)
+    wait_for(cut, Step, 4)
+    engine.send_signal(getattr(signal, name))
+    assert engine.wait(60) == 75, engine.stderr.read()
+    interrupted = events_of(cut, RunInterrupted)[0]
+    assert interrupted.signal == name and interrupted.checkpoint == "checkpoints/last.pt"
+    assert 4 <= interrupted.step < 12, "the signal came too late to prove anything"
+    assert cut.status(cut.state()) == "interrupted"
+
+    assert start(cut, "--resume").wait(120) == 0
+    assert events_of(cut, RunStarted)[1].first_step == interrupted.step
+    assert model_hash(cut) == model_hash(whole)
+    one, other = cut.state(), whole.state()
+    assert [(step.step, step.loss, step.lr) for step in one.steps] == [(s.step, s.loss, s.lr) for s in other.steps]
+    assert [(done.epoch, done.loss, done.top1) for done in one.validations] == [
+        (done.epoch, done.loss, done.top1) for done in other.validations
+    ]
+
+
+@pytest.mark.slow
+def test_after_sigkill_the_last_checkpoint_goes_on_to_the_same_end(tmp_path: Path, videos: Path) -> None:
+    whole, cut = (new_run(tmp_path, videos, which, schedule=LONG) for which in ("whole", "cut"))
+    train(whole)
+    engine = start(cut)
+    wait_for(cut, CheckpointSaved, 2)
+    engine.kill()
+    engine.wait(60)
+    assert cut.status(cut.state()) == "crashed"
+
+    assert start(cut, "--resume").wait(120) == 0
+    assert model_hash(cut) == model_hash(whole)
+    assert [step.step for step in cut.state().steps] == [step.step for step in whole.state().steps]
+
+
+@pytest.mark.slow
+def test_the_four_words(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos, schedule="epochs = 500")
+    engine = start(run)
+    wait_for(run, Step, 2)
+
+    run.say("pause")
+    until = time.monotonic() + 60
+    while not run.state().paused:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    steps = len(events_of(run, Step))
+    assert run.status(run.state()) == "paused"
+    run.say("resume")
+    wait_for(run, Step, steps + 1)
+
+    saved = len(events_of(run, CheckpointSaved))
+    run.say("checkpoint")
+    wait_for(run, CheckpointSaved, saved + 1)
+
+    run.say("stop")
+    assert engine.wait(60) == 0
+    (finished,) = events_of(run, RunFinished)
+    assert finished.stopped_early and load_checkpoint(run.checkpoints / "last.pt")["step"] == run.state().steps[-1].step
+
+
+@pytest.mark.slow
+def test_resume_refuses_another_model_and_other_classes(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos)
+    train(run)
+    text = run.recipe.read_text()
+
+    run.recipe.write_text(text.replace("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"))
+    with pytest.raises(WeightsError, match="another model or optimiser"):
+        train(run, resume=True)
+
+    run.recipe.write_text(text.replace("waits", "sleeps"))
+    (videos / "train" / "waits").rename(videos / "train" / "sleeps")
+    (videos / "val" / "waits").rename(videos / "val" / "sleeps")
+    try:
+        with pytest.raises(WeightsError, match="other classes"):
+            train(run, resume=True)
+    finally:
+        (videos / "train" / "sleeps").rename(videos / "train" / "waits")
+        (videos / "val" / "sleeps").rename(videos / "val" / "waits")
+
+
+@pytest.mark.slow
+def test_the_test_views_are_measured_and_written(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos, run="test_segments = 5\ntest_crops = 10")
+    state = train(run)
+    assert start(run, "--test").wait(120) == 0
+    result = json.loads((run.report / "test" / "test.json").read_text())
+    assert result["clips"] == 6 and result["segments"] == 5 and result["crops"] == 10
+    assert 0 <= result["top1"] <= 1 and result["epochs_trained"] == state.best.epoch
+    assert events_of(run, Validation)[-1] == state.validations[-1], "a test writes nothing into the log of the training"
