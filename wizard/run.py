@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.dataset.formats import read_clips
 from engine.errors import ExitCode, RecipeError
-from engine.events import Event, RunFailed, RunInterrupted, to_line
+from engine.events import Event, RunFailed, RunFinished, RunInterrupted, to_line
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe
 from engine.run_folder import RunFolder, create_run_folder, find_runs
@@ -42,6 +42,12 @@ def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) 
         raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {run.path}`.")
     if not (run.checkpoints / "last.pt").exists():
         raise RecipeError(f"{run.path} has no checkpoint to go on from; start a new run with `ftwiz run RECIPE`.")
+    ended = run.state().ended
+    if isinstance(ended, RunFinished) and not ended.stopped_early:
+        raise RecipeError(
+            f"{run.path} is finished; there is nothing to go on with. To train further from it, start a new run with "
+            f'load_from = "{run.checkpoints / "last.pt"}" under [weights].'
+        )
     if others := [key for key in overrides if not key.startswith("run.")]:
         raise RecipeError(f"--set {others[0]}: a resumed run keeps its recipe; only keys of [run] may be changed.")
     if overrides:
