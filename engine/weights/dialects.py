@@ -1,0 +1,116 @@
+"""The names that published checkpoints give their tensors, and how each becomes ours. Recognised, never asked.
+
+Ours: `backbone.` and torchvision's name of the tensor in the image classifier, `head.fc.weight`, `head.fc.bias`.
+Torch-free: these are functions on names and plain containers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """name: as reports call it. mark: a key that gives it away. renames: applied in order to every key."""
+
+    name: str
+    mark: str
+    renames: tuple[tuple[str, str], ...]
+
+
+# The first whose mark is found in any key is the one.
+DIALECTS = (
+    # MMAction2 0.x and 1.x, its own ResNets. GoogLeNet has a conv1.conv too, but no layer1.
+    Dialect(
+        "MMAction2 names",
+        r"^(backbone\.)?layer1\.0\.conv1\.conv\.(net\.)?weight$",
+        (
+            (r"^cls_head\.fc_cls\.", "head.fc."),
+            (r"^(?=(conv1|layer\d)\.)", "backbone."),  # a backbone published alone
+            (r"\.conv\.net\.", ".conv."),  # TSM wraps what it shifts
+            (r"\.downsample\.conv\.", ".downsample.0."),
+            (r"\.downsample\.bn\.", ".downsample.1."),
+            (r"\.conv(\d)\.conv\.", r".conv\1."),
+            (r"\.conv(\d)\.bn\.", r".bn\1."),
+        ),
+    ),
+    # MMAction2 around a model of torchvision (and MMAction of 2019, which had torchvision's names).
+    Dialect("MMAction2 names, torchvision backbone", r"^cls_head\.", ((r"^cls_head\.fc_cls\.", "head.fc."),)),
+    Dialect("ftwiz names", r"^backbone\.", ()),
+    # torchvision's image classifiers, all that is left: the last layer is the head, everything before it the backbone.
+    Dialect(
+        "torchvision names",
+        r"",
+        (
+            (r"(\.denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2."),  # DenseNets were published under older names
+            (r"^(?!head\.fc\.)", "backbone."),
+        ),
+    ),
+)
+
+# What wraps a state dict: MMAction2 and most others; PySlowFast; ftwiz, timm and DeiT; tutorials.
+_WRAPPERS = ("state_dict", "model_state", "model", "model_state_dict")
+_PARALLEL = re.compile(r"^((module|_orig_mod)\.)+")  # what DistributedDataParallel and torch.compile put in front
+_LAST_LAYER = re.compile(r"^(fc|head|heads\.head|classifier(?:\.(\d+))?)\.(?:weight|bias)$")
+
+
+def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The dialect's name, and for each key what we call it."""
+    bare = {key: _PARALLEL.sub("", key) for key in keys}
+    dialect = next((d for d in DIALECTS if any(re.search(d.mark, key) for key in bare.values())), DIALECTS[-1])
+    last = _last_layer(bare.values()) if dialect.name == "torchvision names" else ""
+    names = {}
+    for source, key in bare.items():
+        if last and key.startswith(f"{last}."):
+            key = f"head.fc.{key.removeprefix(f'{last}.')}"
+        for pattern, replacement in dialect.renames:
+            key = re.sub(pattern, replacement, key)
+        names[source] = key
+    return dialect.name, names
+
+
+def _last_layer(keys: Iterable[str]) -> str:
+    """fc (ResNet), head (Swin), heads.head (ViT), classifier (DenseNet) or the highest classifier.N (VGG: 6)."""
+    found = [match for key in keys if (match := _LAST_LAYER.match(key))]
+    return max(found, key=lambda match: int(match.group(2) or 0)).group(1) if found else ""
+
+
+def state_dict_in(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict in a loaded file: one of its entries, or the whole."""
+    for wrapper in _WRAPPERS:
+        if isinstance(document.get(wrapper), Mapping):
+            return document[wrapper]
+    return document
+
+
+def classes_in(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The class names in the order of their ids, where the file has them: ours, MMAction2 0.x, 1.x. Else ()."""
+    meta = document.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    dataset_meta = meta.get("dataset_meta")
+    dataset_meta = dataset_meta if isinstance(dataset_meta, Mapping) else {}
+    for names in (document.get("classes"), meta.get("CLASSES"), dataset_meta.get("classes")):
+        if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
+
+
+_RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18", ((3, 4, 6, 3), False): "resnet34", ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101", ((3, 8, 36, 3), True): "resnet152",
+}  # fmt: skip
+
+
+def resnet_in(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Which plain 2D ResNet a state dict (our names → shapes) is of; "" where it is none."""
+    first = shapes.get("backbone.layer1.0.conv1.weight", ())
+    if len(first) != 4 or first[0] != 64:  # wide ResNets and ResNeXts have more channels here
+        return ""
+    blocks = {match.groups() for key in shapes if (match := re.match(r"backbone\.layer(\d)\.(\d+)\.", key))}
+    count = Counter(stage for stage, _ in blocks)
+    depth = tuple(count[stage] for stage in "1234")
+    return _RESNETS.get((depth, "backbone.layer1.0.conv3.weight" in shapes), "")

@@ -1,0 +1,387 @@
+"""From a source to parameters in a model: read safely, plan what is reused, refuse or apply, report.
+
+report = load_weights(model, "torchvision://resnet50", recipe, backbone_only=True)
+print(*report.lines(), sep="\\n")
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from engine.errors import WeightsError
+from engine.recipe import Recipe
+from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
+from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
+
+Shape = tuple[int, ...]
+
+
+class TensorNote(NamedTuple):
+    """One tensor's fate. name: ours, or the file's where we have none. there, here: its shape in the file and in the
+    model; None where it is not."""
+
+    name: str
+    there: Shape | None
+    here: Shape | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was reused of a source.
+
+    kept, reinitialised and missing are the model's tensors, dropped the file's. backbone_share is 0..1 and counts
+    numbers: parameters and the running statistics of batch normalisation, not its integer counters.
+    """
+
+    source: str
+    path: Path
+    sha256: str  # of the file
+    model: str  # "TSN ResNet-50"
+    dialect: str
+    kept: tuple[TensorNote, ...]
+    reinitialised: tuple[TensorNote, ...]
+    missing: tuple[TensorNote, ...]
+    dropped: tuple[TensorNote, ...]
+    head_change: str  # why the head starts anew; "" where it was kept
+    backbone_share: float
+    source_classes: tuple[str, ...]  # () where the file does not name them
+    doubts: tuple[str, ...]  # what a person should look at before training
+
+    def lines(self) -> list[str]:
+        """The report for a person."""
+        total = len(self.kept) + len(self.reinitialised) + len(self.missing)
+        lines = [
+            f"{self.model} from {_short(self.path)} ({self.dialect})",
+            f"kept {len(self.kept)} of {total} tensors ({_percent(self.backbone_share)} of the backbone)",
+        ]
+        if self.reinitialised:
+            lines.append(f"re-initialised {len(self.reinitialised)} of {total} tensors: {self.head_change}")
+        counters = [note for note in self.missing if note.name.endswith(_COUNTER)]
+        if wanting := [note for note in self.missing if note not in counters]:
+            lines.append(f"not in the file: {_listed(wanting)}")
+        if counters:
+            lines.append(f"not in the file: {len(counters)} batch counters, which start at 0 (expected: an older file)")
+        if self.dropped:
+            lines.append(f"dropped {_listed(self.dropped)}")
+        if self.source_classes:
+            lines.append(f"the file knows {_some(self.source_classes)}")
+        return lines + [f"check: {doubt}" for doubt in self.doubts]
+
+
+def initialise(model: nn.Module, recipe: Recipe, on_progress: Progress | None = None) -> LoadReport | None:
+    """Do what [weights] says: load_from (the whole network) wins over backbone; None where both are empty."""
+    if recipe.weights.load_from:
+        return load_weights(model, recipe.weights.load_from, recipe, on_progress=on_progress)
+    if recipe.weights.backbone:
+        return load_weights(model, recipe.weights.backbone, recipe, backbone_only=True, on_progress=on_progress)
+    return None
+
+
+def load_weights(
+    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
+) -> LoadReport:
+    """Put what `source` holds into `model`, in place; the head only where it has the same classes.
+
+    source: a file, a run folder, an http(s) address or torchvision://NAME. Raises WeightsError, the model untouched,
+    where it cannot be fetched or read, has other shapes, or holds less than half of the backbone.
+    """
+    path = locate(address_of(source), on_progress)
+    document = read_checkpoint(path)
+    plan = _plan(model, _tensors(document, path), classes_in(document), recipe, backbone_only)
+    doubts = _refuse_or_doubt(plan, path, recipe)
+    _refuse_infinite(plan, path)
+    model.load_state_dict(plan.reused, strict=False)
+    sha256 = sha256_of(path)
+    return LoadReport(
+        source=source,
+        path=path,
+        sha256=sha256,
+        model=f"{recipe.model.recognizer.upper()} {_title(recipe.model.backbone)}",
+        dialect=plan.dialect,
+        kept=tuple(plan.kept),
+        reinitialised=tuple(plan.reinitialised),
+        missing=tuple(plan.missing),
+        dropped=tuple(plan.dropped),
+        head_change=plan.head_change,
+        backbone_share=plan.backbone_share,
+        source_classes=plan.source_classes,
+        doubts=(*doubts, *_doubts_about_name(path, sha256)),
+    )
+
+
+# --- torchvision://NAME -----------------------------------------------------------------------------------------------
+
+
+def address_of(source: str) -> str:
+    """torchvision://NAME → the address of its first published weights (IMAGENET1K_V1), torchvision://NAME.VERSION → of
+    those; any other source is returned as it is. The recipes that MMAction2 published start from IMAGENET1K_V1."""
+    if not source.startswith("torchvision://"):
+        return source
+    from engine.torchvision_schemas import torchvision  # a second of imports that other sources do not need
+
+    models = torchvision.models
+    name, _, version = source.removeprefix("torchvision://").strip("/").partition(".")
+    name = name.lower().removesuffix("_weights")  # ResNet50_Weights.IMAGENET1K_V2 is understood too
+    known = models.list_models(module=models)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision's list of classification models."
+        raise WeightsError(f"{source}: torchvision has no image classifier of that name; {hint}")
+    published = list(models.get_model_weights(name))
+    for weights in published:
+        if version.upper() in ("", weights.name):
+            return weights.url
+    raise WeightsError(f"{source}: there is no {version}; there is {', '.join(weights.name for weights in published)}.")
+
+
+# --- reading a file ---------------------------------------------------------------------------------------------------
+
+
+class _Inert:
+    """Stands for an object that a checkpoint of MMAction2 carries beside its weights: takes anything, does nothing."""
+
+    def __new__(cls, *arguments: object, **named: object) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: object, **named: object):
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# MMAction2's training checkpoints log their losses in HistoryBuffers of numpy arrays, which name their own methods by
+# getattr. None of this is looked up: each name stands for _Inert while such a file is read.
+_HARMLESS: list[Any] = [
+    (_Inert, name)
+    for name in (
+        "mmengine.logging.history_buffer.HistoryBuffer",
+        "builtins.getattr",
+        "numpy.ndarray",
+        "numpy.dtype",
+        "numpy.core.multiarray._reconstruct",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray._reconstruct",
+        "numpy._core.multiarray.scalar",
+    )
+]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The document in a checkpoint, tensors on the CPU (mapped from the file where it allows that).
+
+    Executes nothing that the file says. Raises WeightsError where it is not a checkpoint, is damaged, or needs code.
+    """
+    try:
+        is_zip = zipfile.is_zipfile(path)
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings(action="ignore"):
+            document = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:  # whatever bytes a stranger's file holds: torch raises a dozen kinds
+        raise WeightsError(_why_unreadable(path, error)) from None
+    if not isinstance(document, dict):
+        raise WeightsError(
+            f"{path} holds a {type(document).__name__}, not a state dict; save model.state_dict() and give that file."
+        )
+    return document
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{path} cannot be read: {error.strerror}."
+    if wanted := re.search(r"GLOBAL ([\w.]+\w)", str(error)):
+        return (
+            f"{path} needs the Python object {wanted.group(1)} to be read, which could run code, so it was not loaded; "
+            "ask its publisher for the state dict alone (torch.save(model.state_dict(), …))."
+        )
+    if "TorchScript" in str(error):
+        return (
+            f"{path} is a TorchScript program, not a state dict; save the state_dict() of the model it was made from."
+        )
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if head.startswith(b"PK\x03\x04"):
+        if zipfile.is_zipfile(path):
+            return f"{path} is a zip archive, but not one that torch.save wrote; unpack it and give the file in it."
+        return f"{path} is cut off: its end is missing; fetch it again."
+    if head.startswith(b"\x80"):  # a pickle, as torch.save wrote them until 2020
+        return f"{path} is cut off or damaged, or a pickle that torch.save did not write; fetch it again."
+    return f"{path} is not a PyTorch checkpoint; give a .pth or .pt file that holds a state dict."
+
+
+def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
+    found = {key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)}
+    if not found:
+        keys = ", ".join(str(key) for key in list(document)[:5]) or "none"
+        raise WeightsError(f"{path} holds no state dict: there are no tensors in it (its keys: {keys}).")
+    for key, tensor in found.items():
+        if tensor.device.type == "meta" or tensor.layout != torch.strided:
+            raise WeightsError(f"{path}: {key} holds no plain numbers (it is a meta or sparse tensor); save it dense.")
+    return found
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+_COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
+
+
+@dataclass
+class _Plan:
+    """What becomes of every tensor, before any is touched."""
+
+    dialect: str
+    looks_like: str  # which ResNet the file is of, "" if none
+    reused: dict[str, torch.Tensor]
+    kept: list[TensorNote]
+    reinitialised: list[TensorNote]
+    missing: list[TensorNote]
+    dropped: list[TensorNote]
+    misfits: list[TensorNote]  # of the backbone, with another shape
+    head_change: str
+    backbone_share: float
+    source_classes: tuple[str, ...]
+
+
+def _plan(
+    model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
+) -> _Plan:
+    dialect, names = translate(tensors)
+    theirs = {names[key]: tensor for key, tensor in tensors.items()}
+    ours = model.state_dict()
+    there = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
+    here = {key: tuple(tensor.shape) for key, tensor in ours.items()}
+    head_change = _head_change(there, here, classes, recipe, backbone_only)
+    plan = _Plan(dialect, resnet_in(there), {}, [], [], [], [], [], head_change, 0.0, classes)
+    for key, shape in here.items():
+        if key.startswith("head.") and head_change:
+            plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
+        elif key not in there:
+            plan.missing.append(TensorNote(key, None, shape, "not in the file"))
+        elif there[key] != shape:
+            plan.misfits.append(TensorNote(key, there[key], shape, "another shape"))
+        else:
+            plan.kept.append(TensorNote(key, shape, shape, ""))
+            plan.reused[key] = theirs[key]
+    for key, tensor in tensors.items():
+        if names[key] not in here:
+            plan.dropped.append(TensorNote(key, tuple(tensor.shape), None, "not in this model"))
+    numbers = {key: tensor.numel() for key, tensor in ours.items() if tensor.is_floating_point() and _in_backbone(key)}
+    plan.backbone_share = sum(numbers.get(key, 0) for key in plan.reused) / max(sum(numbers.values()), 1)
+    return plan
+
+
+def _head_change(
+    there: dict[str, Shape], here: dict[str, Shape], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
+) -> str:
+    """Why the head cannot be kept; "" where it can."""
+    weight = there.get("head.fc.weight")
+    rows = here["head.fc.weight"][0]
+    if weight is None:
+        return "head (expected: the file has none)"
+    if backbone_only:
+        return f"head {weight[0]} → {rows} (expected: only the backbone is taken)"
+    if weight[0] != rows:
+        return f"head {weight[0]} → {rows} (expected: the class count differs)"
+    if any(there.get(key) != shape for key, shape in here.items() if key.startswith("head.")):
+        return f"head (its shape {_shape(weight)} differs from {_shape(here['head.fc.weight'])})"
+    wanted = recipe.dataset.classes
+    if len(wanted) == len(classes) == rows and wanted != classes:
+        place = next(i for i, (new, old) in enumerate(zip(wanted, classes, strict=True)) if new != old)
+        return f'head (as many classes, but other ones: class {place} was "{classes[place]}", is "{wanted[place]}")'
+    return ""
+
+
+def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
+    """Raise WeightsError where training from this file would be a mistake; return the doubts that allow it."""
+    backbone = recipe.model.backbone
+    wanting = [note for note in plan.missing if _in_backbone(note.name) and not note.name.endswith(_COUNTER)]
+    found = [note for note in plan.kept if _in_backbone(note.name) and not note.name.endswith(_COUNTER)]
+    other_depth = plan.looks_like not in ("", backbone) and bool(plan.misfits or wanting or plan.dropped)
+    advice = (
+        f'the file looks like {plan.looks_like}: is model.backbone = "{backbone}" right?'
+        if other_depth
+        else f'is model.backbone = "{backbone}" what the file was trained with?'
+    )
+    if plan.misfits:
+        misfit = plan.misfits[0]
+        if misfit.there is not None and len(misfit.there) == 5:
+            advice = "the file holds a 3D network, this recipe's is 2D."
+        raise WeightsError(
+            f"{path}: {misfit.name} has the shape {_shape(misfit.there)}, but {_shape(misfit.here)} is needed; {advice}"
+        )
+    if plan.backbone_share < 0.5 and not (recipe.weights.allow_partial and found):
+        total = len(found) + len(wanting)
+        way_out = "weights.allow_partial = true trains anyway" if found else "empty [weights] trains from scratch"
+        raise WeightsError(
+            f"{path}: only {len(found)} of the backbone's {total} tensors ({_percent(plan.backbone_share)} of its "
+            f"parameters) were found; the file has {_two(plan.dropped)}, the model wants {_two(wanting)}; {advice} "
+            f"({way_out}.)"
+        )
+    if other_depth and recipe.model.backbone.startswith("resnet"):
+        if not recipe.weights.allow_partial:
+            raise WeightsError(f"{path}: {advice} (weights.allow_partial = true takes what fits.)")
+        return [advice]
+    return []
+
+
+def _refuse_infinite(plan: _Plan, path: Path) -> None:
+    for key, tensor in plan.reused.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {key} holds numbers that are not finite; the training it comes from diverged.")
+
+
+def _doubts_about_name(path: Path, sha256: str) -> list[str]:
+    expected = hash_in_name(path.name)
+    if sha256.startswith(expected):
+        return []
+    return [f"the file's name ends in {expected}, but its sha256 begins with {sha256[:8]}: it was changed or renamed."]
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _in_backbone(key: str) -> bool:
+    return key.startswith("backbone.")
+
+
+def _shape(shape: Shape | None) -> str:
+    return "×".join(map(str, shape or ())) or "()"
+
+
+def _percent(share: float) -> str:
+    """Rounded down: 100.0 % means all."""
+    return f"{math.floor(share * 1000) / 10:.1f} %"
+
+
+def _short(path: Path) -> str:
+    name = "/".join(path.parts[-3:]) if path.parent.name == "checkpoints" and path.suffix == ".pt" else path.name
+    return name if len(name) <= 44 else f"…{name[-43:]}"
+
+
+def _title(backbone: str) -> str:
+    return re.sub(r"^resnet(\d+)$", r"ResNet-\1", backbone)
+
+
+def _two(notes: list[TensorNote]) -> str:
+    return " and ".join(note.name for note in notes[:2]) or "no other"
+
+
+def _listed(notes: list[TensorNote] | tuple[TensorNote, ...]) -> str:
+    names = [f"{note.name} {_shape(note.there or note.here)}" for note in notes[:3]]
+    more = f" and {len(notes) - 3} more" if len(notes) > 3 else ""
+    return f"{len(notes)} {'tensor' if len(notes) == 1 else 'tensors'}: {', '.join(names)}{more}"
+
+
+def _some(classes: tuple[str, ...]) -> str:
+    return f"{len(classes)} classes: {', '.join(classes[:3])}{', …' if len(classes) > 3 else ''}"

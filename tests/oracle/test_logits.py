@@ -1,0 +1,148 @@
+"""Our recognizers compute what MMAction2 computes: its raw logits, from a state dict in its names, to 2e-6.
+
+vectors/NAME.npy was written by MMAction2 1.2.0 itself (float32, CPU, eval) from the weights and frames of rule.py;
+NAME.json holds its state dict's keys and its config. Argmax would survive most mistakes, so logits are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from engine.model import build_model
+from engine.model.tsm import temporal_shift
+from engine.recipe import Recipe, recipe_from
+from engine.weights.load import load_weights
+from tests.oracle.rule import make_frames, make_value
+
+VECTORS = Path(__file__).parent / "vectors"
+TOLERANCE = 2e-6  # of max |logit|
+RECOGNIZERS = {"TSNHead": "tsn", "TSMHead": "tsm"}
+
+
+def config_of(name: str) -> dict[str, Any]:
+    return json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def recipe_of(config: dict[str, Any]) -> Recipe:
+    head, preprocessor = config["config"]["cls_head"], config["data_preprocessor"]
+    return recipe_from(
+        {
+            "model": {
+                "recognizer": RECOGNIZERS[head["type"]],
+                "backbone": f"resnet{config['config']['backbone']['depth']}",
+                "segments": config["input_shape"][1],
+                "mean": preprocessor["mean"],
+                "std": preprocessor["std"],
+            },
+            "head": {"num_classes": head["num_classes"], "dropout": head["dropout_ratio"]},
+        }
+    )
+
+
+def as_mmaction_saves(config: dict[str, Any], path: Path) -> None:
+    state = {
+        key: torch.from_numpy(make_value(key, shape, dtype.startswith("float"))) for key, shape, dtype in config["keys"]
+    }
+    torch.save({"meta": {}, "state_dict": state}, path)
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[nn.Module, Recipe]]:
+    """A model by its vector's name, loaded from a file as MMAction2 saves it."""
+    folder = tmp_path_factory.mktemp("oracle")
+
+    def load(name: str) -> tuple[nn.Module, Recipe]:
+        config, path = config_of(name), folder / f"{name}.pth"
+        if not path.exists():
+            as_mmaction_saves(config, path)
+        recipe = recipe_of(config)
+        model = build_model(recipe)
+        report = load_weights(model, str(path), recipe)
+        assert len(report.kept) == len(config["keys"]) == len(model.state_dict())
+        return model.eval(), recipe
+
+    return load
+
+
+def difference(name: str, model: nn.Module, recipe: Recipe, videos: slice = slice(None)) -> float:
+    """Of our logits from MMAction2's, relative to max |logit|."""
+    count, segments, _, height, width = config_of(name)["input_shape"]
+    frames = make_frames(count, segments, height, width)[videos].astype(np.float32)
+    mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (recipe.model.mean, recipe.model.std))
+    with torch.inference_mode():
+        ours = model(torch.from_numpy((frames - mean) / std)).numpy()
+    theirs = np.load(VECTORS / f"{name}.npy")[videos]
+    assert ours.shape == theirs.shape
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+Load = Callable[[str], tuple[nn.Module, Recipe]]
+
+
+@pytest.mark.parametrize("name", ["tsn_r18", pytest.param("tsn_r50", marks=pytest.mark.slow), "tsm_r50"])
+def test_the_logits_are_mmactions(name: str, load: Load) -> None:
+    assert difference(name, *load(name)) <= TOLERANCE
+
+
+# --- the comparison notices what is easily got wrong ------------------------------------------------------------------
+
+
+def without_the_shift(model: nn.Module) -> None:
+    for conv in shifted(model):
+        conv.shift_div = 10**9  # a fold of no channels
+
+
+def shifted_the_other_way(model: nn.Module) -> None:
+    """Run the clip backwards: the next frame's channels come from the previous one."""
+    model.register_forward_pre_hook(lambda _, frames: (frames[0].flip(1),))
+
+
+def shifted_on_the_residual_path_too(model: nn.Module) -> None:
+    for block in (module for module in model.modules() if hasattr(getattr(module, "conv1", None), "shift_div")):
+        shift = partial(temporal_shift, segments=block.conv1.segments, shift_div=block.conv1.shift_div)
+        block.conv1.shift_div = 10**9
+        block.register_forward_pre_hook(lambda _, frames, shift=shift: (shift(frames[0]),))
+
+
+def with_another_eps(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+
+
+def in_caffe_style(model: nn.Module) -> None:
+    """The stride on the first 1×1 convolution, not on the 3×3 one."""
+    for stage in (model.backbone.layer2, model.backbone.layer3, model.backbone.layer4):  # type: ignore[union-attr]
+        block = stage[0]  # type: ignore[index]
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def shifted(model: nn.Module) -> list[Any]:
+    found = [module for module in model.modules() if hasattr(module, "shift_div")]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("tsm_r50", without_the_shift),
+        ("tsn_r18", with_another_eps),
+        pytest.param("tsm_r50", shifted_the_other_way, marks=pytest.mark.slow),
+        pytest.param("tsm_r50", shifted_on_the_residual_path_too, marks=pytest.mark.slow),
+        pytest.param("tsm_r50", in_caffe_style, marks=pytest.mark.slow),
+    ],
+)
+def test_a_mistake_is_noticed(name: str, mistake: Callable[[nn.Module], None], load: Load) -> None:
+    model, recipe = load(name)
+    mistake(model)
+    assert difference(name, model, recipe, videos=slice(1)) > 100 * TOLERANCE
