@@ -37,6 +37,7 @@ from engine.provenance import write_provenance
 from engine.recipe import Recipe, save_recipe
 from engine.run_folder import RunFolder
 from engine.schedule import build_optimizer, build_scheduler
+from engine.weights.fetch import Progress
 from engine.weights.load import LoadReport, initialise
 
 
@@ -137,7 +138,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     _check(recipe, clips)
 
     model = build_model(recipe)
-    report = None if resume else initialise(model, recipe)
+    report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
     model.to(device)
     optimizer = build_optimizer(model, recipe.schedule)
     batches = Batches(len(clips.train), recipe.schedule.batch_size, shuffle_seed=recipe.run.seed)
@@ -164,6 +165,21 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         write_provenance(run.provenance, clips, recipe.run.seed, device, source, report.sha256 if report else "")
     _announce(training, report, resume)
     return training
+
+
+def _log_download(log: EventLog) -> Progress:
+    """A line in the log for every tenth of a file that is fetched; every 10 MB where its size is not known."""
+    told = 0
+
+    def on_progress(received: int, total: int | None) -> None:
+        nonlocal told
+        part = received * 10 // total if total else received // 10_000_000
+        if part > told:
+            told = part
+            whole = f" of {total / 1e6:.0f}" if total else ""
+            log.write(Message, level="info", text=f"Fetching the weights: {received / 1e6:.0f}{whole} MB.")
+
+    return on_progress
 
 
 def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
