@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import subprocess
@@ -138,3 +139,10 @@ def claimed_by_a_process(run: RunFolder) -> subprocess.Popen[str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "claimed\n"
     return process
+
+
+def left_by_a_process(run: RunFolder) -> None:
+    """The run was claimed by a process that is gone: the pid is another's by now."""
+    run.claim()
+    claimed = json.loads(run.process.read_text())
+    run.process.write_text(json.dumps({**claimed, "started": "long ago"}))

@@ -191,7 +191,7 @@ class DashboardScreen(Screen[None]):
                 self._accuracy[1].points.append(epochs, event.top1)
             case CheckpointSaved() if self._is_save_asked:
                 self._is_save_asked = False
-                self.notify(f"Saved {event.path}, step {event.step:,}.")
+                self.notify(f"Saved {event.path}, step {event.step:,}.", markup=False)
 
     def _epochs(self, step: int) -> float:
         return step / max(self.state.started.steps_per_epoch, 1) if self.state.started else float(step)
@@ -347,7 +347,7 @@ class DashboardScreen(Screen[None]):
         try:
             self.run.say(word)
         except OSError as error:
-            self.notify(f"{self.run.control} cannot be written: {error.strerror}.", severity="error")
+            self.notify(f"{self.run.control} cannot be written: {error.strerror}.", severity="error", markup=False)
         else:
             self.notify(answer)
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from engine.events import RunFinished
-from engine.run_folder import RunFolder
-from tests.runs import BEGIN, claimed_by_a_process, history, make_run, started
+from tests.runs import BEGIN, history, make_run, started
 from wizard.dashboard import WatchApp
 
 START = started()
 
 
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[RunFolder]:
-    run = make_run(tmp_path / "tsn-ucf101-1", history(200, START), log="Decoding with decord on 4 workers.\n")
-    process = claimed_by_a_process(run)
-    yield run
-    process.kill()
-    process.wait()
-
-
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
-def test_a_running_dashboard(live, snap_compare, size):
-    assert snap_compare(WatchApp(live), terminal_size=size)
+def test_a_running_dashboard(tmp_path, snap_compare, size):
+    run = make_run(tmp_path / "tsn-ucf101-1", history(200, START), log="Decoding with decord on 4 workers.\n")
+    run.claim()
+    assert snap_compare(WatchApp(run), terminal_size=size)
 
 
 def test_a_finished_dashboard_smoothed_on_a_log_axis(tmp_path, snap_compare):

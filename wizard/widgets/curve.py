@@ -344,8 +344,8 @@ class Curve(Widget, can_focus=True):
         """A line with a mark at each epoch (or at each label, where epochs are narrow), and the numbers below."""
         axis, label = (self.get_component_rich_style(f"curve--{part}") for part in ("axis", "label"))
         step = nice_step(self._end / max(columns // 6, 1))
-        if step > 1:
-            step = float(math.ceil(step))
+        if self._end >= 2:
+            step = max(step, 1.0)
         mark_step = 1.0 if columns / self._end >= 3 and self._end >= 1 else step
         marks = ["─"] * columns
         for index in range(1, math.floor(self._end / mark_step + 1e-9) + 1):

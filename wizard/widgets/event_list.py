@@ -41,6 +41,9 @@ class EventList(VerticalScroll):
     def compose(self) -> Iterator[Static]:
         yield Static("nothing happened yet")
 
+    def on_mount(self) -> None:
+        self.anchor()  # stays at the end until somebody scrolls up
+
     def add(self, event: Event) -> None:
         """Take an event in; it is drawn by the next `redraw`."""
         if isinstance(event, Step | ValidationStarted):
@@ -71,13 +74,7 @@ class EventList(VerticalScroll):
         if not self._is_stale:
             return
         self._is_stale = False
-        at_end = self.scroll_offset.y >= self.max_scroll_y
         self.query_one(Static).update(Content("\n").join(self._lines))
-        if at_end:
-            self.scroll_end(animate=False)
-
-    def on_resize(self) -> None:
-        self.scroll_end(animate=False)
 
 
 def _mark(event: Event) -> tuple[str, str]:

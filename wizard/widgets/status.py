@@ -33,13 +33,19 @@ class StatusBar(Widget):
         self._status: Status = "starting"
         self._state = RunState()
         self._note = ""
+        self._drawn = Content("")
 
     def show(self, status: Status, state: RunState, note: str = "") -> None:
         """note: a few words after the state, such as a wish the engine has not heard yet."""
         self._status, self._state, self._note = status, state, note
-        self.refresh()
+        if (lines := self._lines()) != self._drawn:
+            self._drawn = lines
+            self.refresh()
 
     def render(self) -> Content:
+        return self._lines()
+
+    def _lines(self) -> Content:
         width = self.size.width
         return Content("\n").join([self._first_line(width), self._progress(width)])
 
