@@ -87,6 +87,7 @@ class DashboardScreen(Screen[None]):
         scrollbar-corner-color: $background;
     }
     .panel:focus { border: round $primary; }
+    .panel:focus:nocolor, Curve:focus:nocolor { border: heavy $primary; }
     #side.-tabbed > .panel { border-top: none; }
     .-away { display: none; }
 

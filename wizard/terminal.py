@@ -64,11 +64,15 @@ class StudioApp(App[ReturnType]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (35, "-tall")]  # noqa: RUF012
     TITLE = "ftwiz"
 
+    def __init__(self) -> None:
+        # Textual takes NO_COLOR out of the environment, and greys its colours instead of leaving them to the terminal,
+        # unless it draws with the terminal's own.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+
     def on_mount(self) -> None:
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        # Textual greys its colours under NO_COLOR but still sends 24-bit codes, except with an ANSI theme.
-        self.theme = "ansi-dark" if "NO_COLOR" in os.environ else DARK.name
+        self.theme = "ansi-dark" if self.no_color else DARK.name
         if os.name != "nt" and not self.is_headless:
             # Textual restores the terminal on SIGINT only; on these it would leave the alternate screen behind.
             loop = asyncio.get_running_loop()

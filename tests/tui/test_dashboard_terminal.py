@@ -1,0 +1,72 @@
+"""The dashboard on a real pseudo-terminal: what a Pilot cannot see."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import sys
+
+import pexpect
+import pytest
+
+from tests.runs import history, make_run, started
+
+WATCH = """
+import sys
+from pathlib import Path
+from engine.run_folder import RunFolder
+from wizard.dashboard import watch
+watch(RunFolder(Path(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """Starts the dashboard of a live run, with more environment; its output is in `logfile_read`."""
+    run = make_run(tmp_path / "run", history(140, started()))
+    run.claim()
+    children = []
+
+    def start(**environment: str) -> pexpect.spawn:
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        child = pexpect.spawn(
+            sys.executable, ["-c", WATCH, str(run.path)],
+            env=inherited | environment, encoding="utf-8", dimensions=(24, 80), timeout=60,
+        )  # fmt: skip
+        child.logfile_read = io.StringIO()
+        child.expect("step 140/320")
+        child.expect("Smooth")
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.close(force=True)
+
+
+def test_q_restores_the_terminal_and_says_how_to_come_back(watched):
+    child = watched()
+    child.send("q")
+    child.expect("The run goes on. Come back with: ftwiz watch")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "\x1b[?1049l" in child.logfile_read.getvalue()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_restores_the_terminal(watched, name):
+    child = watched()
+    child.kill(getattr(signal, name))
+    child.expect(re.escape("\x1b[?1049l"))
+    child.expect(pexpect.EOF)
+
+
+def test_no_color_sends_no_colours_and_still_tells_things_apart(watched):
+    shown = watched(NO_COLOR="1").logfile_read.getvalue()
+    codes = [code for found in re.findall(r"\x1b\[([\d;]*)m", shown) for code in found.split(";") if code]
+    assert set(codes) <= {"0", "1", "2", "7", "39", "49"}  # bold, dim, reverse, and the terminal's own colours
+    plain = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", shown)
+    assert "▶ running" in plain and "┏━ Loss" in plain and "·●· 1.039" in plain
