@@ -1,16 +1,19 @@
 """From a video file and frame numbers to pixels, behind one small interface.
 
-decord reads where it is installed and can; PyAV reads the rest (other platforms, AV1). Which of the two reads a file
-makes no difference to frame numbers: both count the frames in the order they are shown.
+Frames are numbered in the order they are shown, and turned the way they are shown. PyAV lists the packets of every
+file, which takes milliseconds; then decord reads those files that it reads right, and PyAV all others. Which of the two
+it is makes no difference to the pixels.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
 from typing import Any, Protocol
 
+import av
 import numpy as np
 
 try:
@@ -31,90 +34,144 @@ class VideoReader(Protocol):
     num_frames: int
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
-        """uint8 RGB [T, H, W, 3]."""
+        """uint8 RGB [T, H, W, 3]. Raises DecodeError."""
         ...
 
 
 def open_video(path: str) -> VideoReader:
-    """Raises DecodeError where no reader can open it, or it holds no frame."""
-    if not Path(path).is_file():
-        raise DecodeError("the file is missing")
-    if decord is None:
-        return PyAVReader(path)
+    """Raises DecodeError where the file cannot be opened, or holds no frame."""
+    path = os.path.abspath(path)  # FFmpeg would take a:b.mp4 for an address
+    if not os.path.isfile(path):
+        raise DecodeError("it is a folder" if os.path.isdir(path) else "the file is missing")
+    video = PyAVReader(path)
+    if decord is None or not video.suits_decord:
+        return video
     try:
-        return DecordReader(path)
-    except DecodeError as decord_said:
-        try:
-            return PyAVReader(path)
-        except DecodeError:
-            raise decord_said from None
+        return DecordReader(path, video)
+    except DecodeError:  # a codec that decord does not have (AV1), a name that is not UTF-8
+        return video
 
 
 class DecordReader:
     """decord with one thread a file: the loader's workers are the parallelism."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, otherwise: VideoReader):
+        """otherwise: reads what decord gives up on, such as a portrait video of a telephone, stored lying down."""
         try:
             self._video = decord.VideoReader(path, num_threads=1)
-            self.num_frames = len(self._video)
-        except (decord.DECORDError, RuntimeError) as error:
-            raise DecodeError(_reason(error)) from None
-        if self.num_frames == 0:
-            raise DecodeError("no frame in it")
+        except (decord.DECORDError, RuntimeError, ValueError) as error:
+            raise DecodeError(str(error)) from None
+        if len(self._video) != otherwise.num_frames:
+            raise DecodeError(f"decord counts {len(self._video)} frames, PyAV {otherwise.num_frames}")
+        self._otherwise = otherwise
+        self.num_frames = otherwise.num_frames
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
         try:
             return self._video.get_batch(list(frames)).asnumpy()
-        except (decord.DECORDError, RuntimeError, IndexError) as error:
-            raise DecodeError(_reason(error)) from None
+        except (decord.DECORDError, RuntimeError, IndexError):
+            return self._otherwise.read(frames)
 
 
 class PyAVReader:
-    """PyAV (FFmpeg). Counts frames by reading packets without decoding, then seeks to the key frame before a frame."""
+    """PyAV (FFmpeg).
+
+    MP4 and Matroska tell the exact time of every frame: decoding begins at the key frame before a wanted one. In other
+    containers times are guesses: decoding begins at the beginning, and frames are counted.
+    """
 
     def __init__(self, path: str):
-        import av  # here, because with decord most processes never need it
-
-        self._errors = (av.FFmpegError, ValueError, IndexError, EOFError)
-        try:
-            self._container: Any = av.open(path)
-            stream: Any = self._container.streams.best("video")
-            if stream is None:
-                raise DecodeError("no video in it")
-            stream.thread_type = "NONE"
-            packets = [packet for packet in self._container.demux(stream) if packet.pts is not None]
-        except self._errors as error:
-            raise DecodeError(_reason(error)) from None
-        self._stream = stream
-        self._times: list[int] = sorted(packet.pts for packet in packets if not packet.is_discard)
-        self.num_frames = len(self._times)
-        if self.num_frames == 0:
-            raise DecodeError("no frame in it")
+        self._path = path
+        with _open(path) as (container, stream):
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            shown = [packet for packet in packets if not packet.is_discard]
+            if not shown:
+                raise DecodeError("no frame in it")
+            self.num_frames = len(shown)
+            self._times: list[int] = []  # of the frames, as shown; none: count them
+            self._starts: dict[int, int] = {}  # time of a frame → of the key frame to begin at
+            if _has_exact_times(container, packets):
+                self._times = sorted(packet.pts for packet in shown)
+                self._starts = _key_frames_before(packets)
+            self.suits_decord = _suits_decord(container, stream, packets)
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
-        wanted = {self._times[frame] for frame in frames}
-        try:
-            pictures = self._decode(wanted)
-        except self._errors as error:
-            raise DecodeError(_reason(error)) from None
-        if missing := len(wanted - pictures.keys()):
-            raise DecodeError(f"{missing} of {len(wanted)} frames do not decode")
-        return np.stack([pictures[self._times[frame]] for frame in frames])
+        wanted = [self._times[frame] for frame in frames] if self._times else list(frames)
+        with _open(self._path) as (container, stream):
+            pictures = self._decode(container, stream, set(wanted))
+            if missing := len(set(wanted) - pictures.keys()):
+                raise DecodeError(f"{missing} of {len(set(wanted))} frames do not decode")
+            return np.stack([pictures[at] for at in wanted])
 
-    def _decode(self, wanted: set[int]) -> dict[int, np.ndarray]:
-        """Presentation time → uint8 RGB [H, W, 3], in one pass from the key frame before the first one wanted."""
-        self._container.seek(min(wanted), stream=self._stream, backward=True)
+    def _decode(self, container: Any, stream: Any, wanted: set[int]) -> dict[int, np.ndarray]:
+        """Time or number → uint8 RGB [H, W, 3]."""
+        if not self._times:
+            return _pictures(enumerate(container.decode(stream)), wanted)
         pictures: dict[int, np.ndarray] = {}
-        for frame in self._container.decode(self._stream):
-            if frame.pts in wanted:
-                pictures[frame.pts] = frame.to_ndarray(format="rgb24")
-            if len(pictures) == len(wanted) or (frame.pts or 0) > max(wanted):
-                break
+        for start, times in groupby(sorted(wanted), key=self._starts.__getitem__):
+            container.seek(start, stream=stream)
+            pictures |= _pictures(((frame.pts, frame) for frame in container.decode(stream)), set(times))
         return pictures
 
 
-def _reason(error: BaseException) -> str:
-    """The reader's own words without its time stamps and source lines, on one line."""
-    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+?:\d+: ", "", str(error))
-    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    return line[:200]
+@contextmanager
+def _open(path: str) -> Iterator[tuple[Any, Any]]:
+    """The container and its best video stream. What FFmpeg says against the file becomes a DecodeError."""
+    try:
+        with av.open(path) as container:
+            stream: Any = container.streams.best("video")
+            if stream is None:
+                raise DecodeError("no video in it")
+            stream.thread_type = "NONE"
+            yield container, stream
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DecodeError(reason.splitlines()[0][:200]) from None
+
+
+def _has_exact_times(container: Any, packets: Sequence[Any]) -> bool:
+    times = {packet.pts for packet in packets}
+    return container.format.name.startswith(("mov", "matroska")) and None not in times and len(times) == len(packets)
+
+
+def _key_frames_before(packets: Sequence[Any]) -> dict[int, int]:
+    """Packets in the order they are stored → time of a frame: time of the key frame that its decoding begins at."""
+    key = earlier = packets[0].pts
+    starts: dict[int, int] = {}
+    for packet in packets:
+        if packet.is_keyframe:
+            earlier, key = key, packet.pts
+        is_leading = packet.pts < key  # stored after a key frame, shown before it (open GOP): needs the earlier one too
+        starts[packet.pts] = earlier if is_leading else key
+    return starts
+
+
+def _suits_decord(container: Any, stream: Any, packets: Sequence[Any]) -> bool:
+    """decord returns other frames than asked where some are hidden, where groups of pictures are open, in AVI with
+    B-frames and in MPEG streams; and wrong colours for more than 8 bits."""
+    if stream.format is None or any(part.bits != 8 for part in stream.format.components):
+        return False
+    if any(packet.is_discard for packet in packets):
+        return False
+    if container.format.name == "avi":
+        return not stream.codec_context.has_b_frames
+    if not _has_exact_times(container, packets):
+        return False
+    latest_key = packets[0].pts
+    for packet in packets:
+        latest_key = packet.pts if packet.is_keyframe else latest_key
+        if packet.pts < latest_key:
+            return False
+    return True
+
+
+def _pictures(shown: Iterable[tuple[int, av.VideoFrame]], wanted: set[int]) -> dict[int, np.ndarray]:
+    """Of frames as they are shown, the wanted ones as uint8 RGB [H, W, 3], turned as the file says."""
+    last = max(wanted)
+    pictures: dict[int, np.ndarray] = {}
+    for at, frame in shown:
+        if at in wanted:
+            pictures[at] = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+        if at >= last:
+            break
+    return pictures
