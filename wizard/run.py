@@ -15,13 +15,14 @@ from typing import Any
 
 from engine.dataset.formats import read_clips
 from engine.errors import ExitCode, RecipeError
-from engine.events import Event, RunFailed, RunFinished, RunInterrupted, to_line
+from engine.events import Event, RunFailed, RunFinished, to_line
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe
 from engine.run_folder import RunFolder, create_run_folder, find_runs
 from engine.weights.fetch import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
+from wizard.words import what_next
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -73,7 +74,7 @@ def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = Fal
             with Progress(sys.stderr) as progress:
                 follow(run, engine, progress.show, before)
         code = engine.wait()
-    _say_how_it_ended(run, code)
+    _say_what_next(run, code)
     return code if code >= 0 else int(ExitCode.TRAINING)
 
 
@@ -189,17 +190,8 @@ def _print_line(event: Event) -> None:
     print(to_line(event), flush=True)
 
 
-def _say_how_it_ended(run: RunFolder, code: int) -> None:
-    """The one thing the events do not say: what to type next."""
-    ended = run.state().ended
-    again = f"ftwiz run --resume --run-dir {run.path}"
-    if isinstance(ended, RunInterrupted) and ended.checkpoint:
-        print(f"A checkpoint is saved. Go on with: {again}", file=sys.stderr)
-    elif code < 0 or (code and not isinstance(ended, RunFailed | RunInterrupted)):
-        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        has_checkpoint = (run.checkpoints / "last.pt").exists()
-        print(
-            f"The training process was ended by {name}; its output is in {run.log}."
-            + (f" Go on from the last checkpoint with: {again}" if has_checkpoint else ""),
-            file=sys.stderr,
-        )
+def _say_what_next(run: RunFolder, code: int) -> None:
+    """The one thing the events do not say: what to type next, and when the process went without a word."""
+    state = run.state()
+    if code and not isinstance(state.ended, RunFailed):
+        print(what_next(run, run.status(state), state.ended), file=sys.stderr)
