@@ -57,6 +57,16 @@ class ClipDataset(Dataset):
         """The frames the model sees, uint8. Raises DecodeError."""
         raise TypeError("a ClipDataset says in a subclass which frames it shows")
 
+    def batch_of(self, items: list[tuple[int, torch.Tensor | str]]) -> Batch:
+        """Clip numbers, each with its view or the reason why there is none."""
+        good = [(number, view) for number, view in items if isinstance(view, torch.Tensor)]
+        return Batch(
+            frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
+            labels=torch.tensor([self.clips[number].label for number, _ in good], dtype=torch.long),
+            clips=[number for number, _ in good],
+            skipped=[(self.clips[number].path, why) for number, why in items if isinstance(why, str)],
+        )
+
 
 class TrainingClips(ClipDataset):
     """Random frames, randomly cropped and mirrored: [T, 3, H, W]."""
@@ -108,22 +118,11 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
 def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memory: bool) -> DataLoader:
     """A loader of `Batch`es. Workers stay alive from epoch to epoch."""
-    labels = [clip.label for clip in dataset.clips]
-
-    def collate(items: list[tuple[int, torch.Tensor | str]]) -> Batch:
-        good = [(number, view) for number, view in items if isinstance(view, torch.Tensor)]
-        return Batch(
-            frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
-            labels=torch.tensor([labels[number] for number, _ in good], dtype=torch.long),
-            clips=[number for number, _ in good],
-            skipped=[(dataset.clips[number].path, why) for number, why in items if isinstance(why, str)],
-        )
-
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=dataset.batch_of,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=_leave_signals_to_the_trainer,

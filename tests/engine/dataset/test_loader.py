@@ -1,0 +1,255 @@
+"""Batches are a function of (seed, epoch, clip): workers, their order and a resume change nothing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.dataset.augment import centre_view, views_at_test_time
+from engine.dataset.clips import Clip
+from engine.dataset.decode import open_video
+from engine.dataset.loader import (
+    Batch,
+    Batches,
+    ClipDataset,
+    ClipsAtTestTime,
+    TrainingClips,
+    ValidationClips,
+    build_loader,
+)
+from engine.dataset.sampling import centre_frames
+from engine.recipe import Recipe, recipe_from
+from tests.videos import make_video
+
+CLIPS = 7
+BAD = {2: "the file is missing", 5: "Invalid data found when processing input"}
+
+
+def recipe(**run: Any) -> Recipe:
+    return recipe_from(
+        {"model": {"segments": 3}, "dataset": {"short_side": 40, "frame_size": 32}, "run": {"workers": 0, **run}}
+    )
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clip, ...]:
+    """Real videos of different lengths and shapes; the first shows a single frame."""
+    folder = tmp_path_factory.mktemp("clips")
+    sizes = [(64, 48), (48, 64), (62, 46)]
+    return tuple(
+        Clip(str(make_video(folder / f"{n}.mp4", frames=1 + 5 * n, size=sizes[n % 3], seed=n)), label=n % 4)
+        for n in range(CLIPS)
+    )
+
+
+@pytest.fixture(scope="module")
+def clips(good: tuple[Clip, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Clip, ...]:
+    """The same with two that do not decode."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "text.mp4").write_text("This is no video.")
+    bad = {2: str(folder / "nowhere.mp4"), 5: str(folder / "text.mp4")}
+    return tuple(Clip(bad.get(number, clip.path), clip.label) for number, clip in enumerate(good))
+
+
+def batches_of(
+    dataset: ClipDataset, epochs: list[int], workers: int = 0, done: int = 0, seed: int | None = 0, batch_size: int = 3
+) -> list[Batch]:
+    """What one loader gives in some epochs; `done` batches of the first one are left out."""
+    batches = Batches(len(dataset), batch_size, shuffle_seed=seed)
+    loader = build_loader(dataset, batches, workers, pin_memory=False)
+    found = []
+    for epoch in epochs:
+        batches.epoch, batches.done = epoch, done
+        found += list(loader)
+        done = 0
+    return found
+
+
+def assert_equal(some: list[Batch], others: list[Batch]) -> None:
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        assert torch.equal(one.frames, other.frames) and torch.equal(one.labels, other.labels)
+        assert one.clips == other.clips and one.skipped == other.skipped
+
+
+# --- the same batches, always -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(workers: int, clips: tuple[Clip, ...]) -> None:
+    dataset = TrainingClips(clips, recipe())
+    assert_equal(batches_of(dataset, [1, 2], workers), batches_of(dataset, [1, 2]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resume_in_the_middle_of_an_epoch_changes_nothing(workers: int, clips: tuple[Clip, ...]) -> None:
+    dataset = TrainingClips(clips, recipe())
+    whole = batches_of(dataset, [3, 4])
+    for done in range(4):
+        assert_equal(batches_of(dataset, [3, 4], workers, done=done), whole[done:])
+
+
+def test_the_seed_decides(good: tuple[Clip, ...]) -> None:
+    def frames(seed: int) -> torch.Tensor:
+        """Of all clips, in their own order."""
+        found = batches_of(TrainingClips(good, recipe(seed=seed)), [1], seed=None)
+        return torch.cat([batch.frames for batch in found])
+
+    assert torch.equal(frames(0), frames(0))
+    assert not torch.equal(frames(0), frames(1))
+
+
+def test_epochs_differ_in_order_and_in_augmentation(good: tuple[Clip, ...]) -> None:
+    dataset = TrainingClips(good, recipe())
+    first, second = batches_of(dataset, [1]), batches_of(dataset, [2])
+    assert [batch.clips for batch in first] != [batch.clips for batch in second]
+    by_clip = [
+        {clip: view for batch in epoch for clip, view in zip(batch.clips, batch.frames, strict=True)}
+        for epoch in (first, second)
+    ]
+    different = [clip for clip in range(CLIPS) if not torch.equal(by_clip[0][clip], by_clip[1][clip])]
+    assert len(different) >= 5
+
+
+def test_every_clip_is_seen_once_an_epoch_with_its_label(good: tuple[Clip, ...]) -> None:
+    found = batches_of(TrainingClips(good, recipe()), [1])
+    assert [len(batch.labels) for batch in found] == [3, 3, 1]
+    assert sorted(clip for batch in found for clip in batch.clips) == list(range(CLIPS))
+    for batch in found:
+        assert batch.frames.shape[1:] == (3, 3, 32, 32) and batch.frames.dtype == torch.uint8
+        assert batch.labels.tolist() == [good[clip].label for clip in batch.clips] and batch.labels.dtype == torch.int64
+
+
+def test_loading_draws_nothing_from_the_generator_of_dropout(good: tuple[Clip, ...]) -> None:
+    """Else a resume, which starts its loader anew, would go on with other dropout."""
+    dataset = TrainingClips(good[:2], recipe())
+    for workers in (0, 1):
+        before = torch.get_rng_state()
+        batches_of(dataset, [1, 2], workers)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loader_can_go_to_workers_that_are_not_forked(good: tuple[Clip, ...]) -> None:
+    """macOS, Windows and newer Pythons send everything to their workers as a pickle."""
+    dataset = ValidationClips(good[:2], recipe())
+    loader = build_loader(dataset, Batches(2, 2), workers=0, pin_memory=False)
+    parts = pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))
+    there, batch_of, _ = pickle.loads(parts)
+    assert_equal([batch_of([there[1, 0], there[1, 1]])], list(loader))
+
+
+@pytest.mark.slow  # each worker imports torch
+def test_spawned_workers_give_the_same(good: tuple[Clip, ...]) -> None:
+    dataset = ValidationClips(good[:3], recipe())
+    loader = build_loader(dataset, Batches(3, 2), workers=1, pin_memory=False)
+    loader.multiprocessing_context = "spawn"
+    assert_equal(list(loader), batches_of(dataset, [1], seed=None, batch_size=2))
+
+
+# --- clips that do not decode -----------------------------------------------------------------------------------------
+
+
+def test_a_bad_clip_is_left_out_and_named(clips: tuple[Clip, ...]) -> None:
+    found = batches_of(TrainingClips(clips, recipe()), [1])
+    assert sorted(clip for batch in found for clip in batch.clips) == [0, 1, 3, 4, 6]
+    skipped = [pair for batch in found for pair in batch.skipped]
+    assert sorted(skipped) == sorted((clips[number].path, reason) for number, reason in BAD.items())
+    for batch in found:
+        assert len(batch.frames) == len(batch.labels) == len(batch.clips)
+        assert batch.labels.tolist() == [clips[clip].label for clip in batch.clips]
+
+
+def test_the_good_clips_of_a_batch_are_those_they_would_be_without_the_bad(
+    good: tuple[Clip, ...], clips: tuple[Clip, ...]
+) -> None:
+    for whole, part in zip(
+        batches_of(TrainingClips(good, recipe()), [1]), batches_of(TrainingClips(clips, recipe()), [1]), strict=True
+    ):
+        kept = [place for place, clip in enumerate(whole.clips) if clip not in BAD]
+        assert part.clips == [whole.clips[place] for place in kept]
+        assert all(map(torch.equal, part.frames, whole.frames[kept])) and len(part.frames) == len(kept)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_bad_clips_only_is_empty(workers: int, clips: tuple[Clip, ...]) -> None:
+    (batch,) = batches_of(TrainingClips([clips[2], clips[5]], recipe()), [1], workers)
+    assert len(batch.frames) == 0 and batch.labels.shape == (0,) and batch.labels.dtype == torch.int64
+    assert batch.clips == [] and len(batch.skipped) == 2
+
+
+# --- validation and test ----------------------------------------------------------------------------------------------
+
+
+def test_validation_goes_through_the_list_and_is_the_same_each_epoch(clips: tuple[Clip, ...]) -> None:
+    dataset = ValidationClips(clips, recipe())
+    first = batches_of(dataset, [1], seed=None)
+    assert [batch.clips for batch in first] == [[0, 1], [3, 4], [6]]
+    assert_equal(batches_of(dataset, [2], workers=2, seed=None), first)
+
+
+def test_validation_shows_the_middle_of_the_middle_frames(good: tuple[Clip, ...]) -> None:
+    clip = good[4]
+    video = open_video(clip.path)
+    expected = centre_view(video.read(centre_frames(video.num_frames, 3)), recipe().dataset)
+    number, view = ValidationClips(good, recipe())[1, 4]
+    assert number == 4 and isinstance(view, torch.Tensor) and torch.equal(view, expected)
+
+
+@pytest.mark.parametrize(("asked", "segments"), [(0, 3), (5, 5)])
+@pytest.mark.parametrize("crops", [1, 3, 10])
+def test_views_at_test_time(asked: int, segments: int, crops: int, good: tuple[Clip, ...]) -> None:
+    settings = recipe(test_segments=asked, test_crops=crops)
+    (batch,) = batches_of(ClipsAtTestTime(good[3:4], settings), [1], seed=None)
+    assert batch.frames.shape == (1, crops, segments, 3, 32, 32)
+    video = open_video(good[3].path)
+    frames = video.read(centre_frames(video.num_frames, segments))
+    assert torch.equal(batch.frames[0], views_at_test_time(frames, settings.dataset, crops))
+
+
+# --- the order of clips -----------------------------------------------------------------------------------------------
+
+
+def numbers(batches: Batches) -> Iterator[int]:
+    for batch in batches:
+        assert all(epoch == batches.epoch for epoch, _ in batch)
+        yield from (number for _, number in batch)
+
+
+@given(st.integers(0, 200), st.integers(1, 50), st.one_of(st.none(), st.integers(0, 2**63 - 1)), st.integers(1, 10**6))
+def test_batches_are_a_permutation_in_full_batches(clips: int, batch_size: int, seed: int | None, epoch: int) -> None:
+    batches = Batches(clips, batch_size, seed)
+    batches.epoch = epoch
+    found = list(batches)
+    assert len(found) == len(batches) == int(np.ceil(clips / batch_size))
+    assert all(len(batch) == batch_size for batch in found[:-1])
+    assert sorted(numbers(batches)) == list(range(clips))
+    if seed is None:
+        assert list(numbers(batches)) == list(range(clips))
+    for done in range(len(found) + 1):
+        batches.done = done
+        assert list(batches) == found[done:] and len(batches) == len(found)
+
+
+def test_every_order_is_equally_likely() -> None:
+    """Of three clips over many epochs: six orders."""
+    batches = Batches(3, 3, shuffle_seed=0)
+    counts: dict[tuple[int, ...], int] = {}
+    for epoch in range(1, 1201):
+        batches.epoch = epoch
+        order = tuple(numbers(batches))
+        counts[order] = counts.get(order, 0) + 1
+    assert len(counts) == 6 and all(150 < count < 250 for count in counts.values())
+
+
+def test_a_batch_says_where_its_clips_are_from(tmp_path: Path) -> None:
+    missing = [Clip(str(tmp_path / f"{number}.mp4"), number) for number in range(2)]
+    (batch,) = batches_of(ValidationClips(missing, recipe()), [1], seed=None)
+    assert batch.skipped == [(clip.path, "the file is missing") for clip in missing]
