@@ -1,0 +1,858 @@
+"""The four decisions as pure data: one definition for the app, the line-by-line questions and `--yes`.
+
+A `Draft` holds what was answered and infers the rest from what is known by then, each inferred answer with a sentence
+that says why. The engine's own validator judges the answers: there is no second opinion here. No Textual, no torch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.atomic import write_text
+from engine.errors import DataError, RecipeError, WeightsError
+from engine.learning_rate import lr_arithmetic
+from engine.recipe import PATH_KEYS, TABLES, Dataset, Recipe, changes_from, load_recipe, recipe_from
+from engine.weights.published import PUBLISHED, Published
+from wizard.recipe_text import recipe_text
+from wizard.words import count
+
+if TYPE_CHECKING:
+    from engine.dataset.inspect import Inspection
+
+# The two rows of the weights table that are no published checkpoint.
+OWN, SCRATCH = "own", "scratch"
+PACES = {"quick": 0.2, "standard": 1.0, "thorough": 2.0}
+
+# Fine-tuning as the tutorial does it: half the template's lr and epochs, steps at 40 % and 80 % of them.
+FINE_TUNING = 0.5
+MILESTONES = (0.4, 0.8)
+# A small dataset gets smaller batches and then more epochs, until the optimiser has this much to work with.
+MIN_STEPS_PER_EPOCH, MIN_STEPS, MIN_BATCH, MAX_EPOCHS = 8, 300, 4, 100
+KEPT_CHECKPOINTS = 10
+FEW_CLIPS = 20
+
+# Keys that say where the data lie. A preset's own must not show through when the data are the user's.
+LOCATION = ("format", "root", "val_root", "annotations", "train_list", "val_list", "split", "classes", "groups")
+
+READ_DIFFERENTLY = (
+    "dataset.format", "dataset.split", "dataset.val_fraction", "dataset.split_seed", "dataset.classes",
+    "dataset.groups",
+)  # fmt: skip
+
+LOOKS_AGAIN = ("data", "annotations", *READ_DIFFERENTLY)
+
+# Words that turn into each other when a clip is played backwards, and when it is mirrored.
+BACKWARDS = (
+    ("up", "down"), ("left", "right"), ("open", "close"), ("opening", "closing"), ("in", "out"), ("into", "out of"),
+    ("forward", "backward"), ("forwards", "backwards"), ("towards", "away from"), ("toward", "away"), ("from", "to"),
+    ("clockwise", "counterclockwise"), ("rising", "falling"), ("lifting", "lowering"), ("entering", "leaving"),
+    ("pushing", "pulling"),
+)  # fmt: skip
+MIRRORED = (("left", "right"), ("clockwise", "counterclockwise"))
+
+
+# --- the questions ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to decide. `key` is a key of the recipe, or one of the draft's own words (data, start, pace …)."""
+
+    key: str
+    label: str
+    note: str = ""
+    applies: Callable[[Draft], bool] = lambda draft: True
+    choices: Callable[[Draft], dict[str, str]] | None = None  # value → what to call it
+
+    @property
+    def help(self) -> str:
+        """What it means: the recipe's own documentation where it is a key of the recipe."""
+        table, dot, name = self.key.partition(".")
+        if self.note or not dot:
+            return self.note
+        return (TABLES[table].model_fields[name].description or "").replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One step of the wizard, one table of the recipe."""
+
+    name: str
+    title: str
+    asks: str
+    questions: tuple[Question, ...]
+
+
+def _in_format(*formats: str) -> Callable[[Draft], bool]:
+    return lambda draft: draft.value("dataset.format") in formats
+
+
+DECISIONS: tuple[Decision, ...] = (
+    Decision(
+        "dataset",
+        "Dataset",
+        "Which videos does it learn from?",
+        (
+            Question("data", "videos", "A folder of videos, sorted into one folder a class, or a published dataset."),
+            Question(
+                "annotations",
+                "annotations",
+                "The folder of the split or list files, where they are not beside the videos.",
+                lambda draft: bool(
+                    draft.given.get("annotations")
+                    or (draft.trouble and draft.data_path and _is_folder(draft.data_path))
+                    or draft.value("dataset.format") in ("ucf101", "mmaction_video")
+                ),
+            ),
+            Question(
+                "dataset.split",
+                "split",
+                applies=_in_format("ucf101"),
+                choices=lambda draft: {"1": "split 1", "2": "split 2", "3": "split 3"},
+            ),
+            Question(
+                "dataset.val_fraction",
+                "held out",
+                "The share of clips kept aside for validation, since there is no val folder.",
+                lambda draft: draft.makes_split,
+            ),
+            Question("dataset.flip", "mirror", applies=lambda draft: draft.found is not None),
+        ),
+    ),
+    Decision(
+        "head",
+        "Head",
+        "What does it answer?",
+        (Question("head.num_classes", "classes"), Question("head.dropout", "dropout")),
+    ),
+    Decision(
+        "weights",
+        "Weights",
+        "What does it start from?",
+        (
+            Question(
+                "start",
+                "start from",
+                "The trained parameters to begin with, and with them the model.",
+                choices=lambda draft: {key: start_title(key) for key in start_keys()},
+            ),
+            Question(
+                "source",
+                "source",
+                "A checkpoint file, an https:// address, or torchvision://NAME for a backbone.",
+                lambda draft: draft.value("start") == OWN,
+            ),
+            Question(
+                "preset",
+                "model",
+                "The model that the parameters belong to.",
+                lambda draft: draft.value("start") in (OWN, SCRATCH),
+                lambda draft: {
+                    "tsn-r50-kinetics400": "TSN, 3 frames",
+                    "tsm-r50-kinetics400": "TSM, 8 frames in order",
+                },
+            ),
+        ),
+    ),
+    Decision(
+        "schedule",
+        "Schedule",
+        "How does it learn?",
+        (
+            Question(
+                "pace",
+                "pace",
+                "A quick look tells whether it learns at all; thorough takes twice the standard time.",
+                choices=lambda draft: {"quick": "quick look", "standard": "standard", "thorough": "thorough"},
+            ),
+            Question("schedule.epochs", "epochs"),
+            Question("schedule.batch_size", "batch size"),
+            Question("schedule.lr", "learning rate"),
+            Question(
+                "schedule.lr_policy",
+                "lr falls",
+                choices=lambda draft: {"step": "in steps", "cosine": "as a cosine", "constant": "never"},
+            ),
+            Question(
+                "schedule.milestones", "steps after", applies=lambda draft: draft.value("schedule.lr_policy") == "step"
+            ),
+        ),
+    ),
+    Decision(
+        "review",
+        "Review",
+        "The recipe about to be written",
+        (
+            Question("name", "name", "Names the run folder."),
+            Question("out", "save as", "Where the recipe is written. A file that exists is never replaced."),
+        ),
+    ),
+)
+QUESTIONS: dict[str, Question] = {q.key: q for decision in DECISIONS for q in decision.questions}
+
+
+def decision_of(key: str) -> str:
+    """The name of the decision that a question or a recipe key belongs to; "review" for what has no step."""
+    table = key.partition(".")[0]
+    for decision in DECISIONS:
+        if decision.name == table or any(question.key == key for question in decision.questions):
+            return decision.name
+    return "review"
+
+
+def start_keys() -> list[str]:
+    """The rows of the weights table, in order: the published checkpoints by their preset, then one's own, then none."""
+    return [*(published.preset for published in PUBLISHED), OWN, SCRATCH]
+
+
+def start_title(key: str) -> str:
+    """What to call a row of the weights table in one line."""
+    if published := published_for(key):
+        return f"{published.name}, {published.pretrained_on}"
+    return {OWN: "a file or an address of yours", SCRATCH: "nothing: train from scratch"}[key]
+
+
+def published_for(key: str) -> Published | None:
+    """The published checkpoint of a row; None for the rows that have none."""
+    return next((published for published in PUBLISHED if published.preset == key), None)
+
+
+def is_cached(published: Published) -> bool:
+    """Whether a published checkpoint is on this disk already, or will have to be downloaded."""
+    from engine.weights.fetch import checkpoints_folder
+
+    folder = checkpoints_folder()
+    if published.load_from:
+        return (folder / published.load_from.rpartition("/")[2]).is_file()
+    return any(folder.glob(f"{published.backbone.removeprefix('torchvision://')}-*.pth"))
+
+
+# --- the draft --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A value and the sentence that says where it comes from. `given`: by the user, not inferred."""
+
+    value: Any
+    why: str
+    given: bool = False
+
+
+@dataclass
+class Draft:
+    """What is answered so far. Everything else follows from it, so an earlier answer may change at any time.
+
+    given: answers by key, from the user. overrides: answers by recipe key, from `--set`. found, trouble: what looking
+    at the data came to; one of them is set once they were looked at.
+    """
+
+    given: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    found: Inspection | None = None
+    trouble: str = ""
+    makes_split: bool = False  # validation clips are held out of the training ones, for lack of a split on disk
+    written: tuple[Path, str] | None = None  # what `save` wrote: ours to replace
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def answer(self, key: str) -> Answer:
+        """The answer that holds now, and why."""
+        if key in self.given:
+            return Answer(
+                self.given[key], "" if key in ("data", "source") else "yours; empty it for the suggestion", given=True
+            )
+        if key in self.overrides:
+            return Answer(self.overrides[key], "given with --set", given=True)
+        if infer := _INFERENCES.get(key):
+            return infer(self)
+        return Answer(self._preset_value(key), "as in the preset")
+
+    def value(self, key: str) -> Any:
+        """The answer's value alone."""
+        return self.answer(key).value
+
+    def give(self, key: str, text: str) -> None:
+        """Answer in the words of an input field; an empty text goes back to the inferred answer."""
+        text = text.strip()
+        if text == "":
+            self.given.pop(key, None)
+        else:
+            self.given[key] = parse_answer(key, text)
+
+    def look(self) -> None:
+        """Look at the data, which takes a while on a large dataset. Raises DataError when they are not understood."""
+        seen = self.looked_at()
+        self.found, self.trouble, self.makes_split = seen.found, seen.trouble, seen.makes_split
+        if self.trouble:
+            raise DataError(self.trouble)
+
+    def looked_at(self) -> Draft:
+        """A copy that has looked at the data: safe to call in a thread, since nothing of this draft changes."""
+        from engine.dataset.formats.folders import split_folders
+        from engine.dataset.inspect import inspect_folder
+
+        copy = Draft(dict(self.given), dict(self.overrides))
+        if copy.data_path is None:
+            return copy
+        annotations = str(copy.given.get("annotations") or copy.overrides.get("dataset.annotations", ""))
+        try:
+            _require_text(copy.data_path)
+            found = inspect_folder(copy.data_path, Path(annotations).expanduser() if annotations else None)
+            copy.makes_split = found.format == "folders" and "val" not in split_folders(Path(found.table["root"]))
+            copy.found = found
+            copy._read_as_answered(found)
+        except DataError as error:
+            copy.found, copy.trouble = None, str(error)
+        return copy
+
+    def _read_as_answered(self, found: Inspection) -> None:
+        """Count again where answers change what is read (another split, another share held out)."""
+        from engine.dataset.formats import read_clips
+
+        if not any(key in self.given or key in self.overrides for key in READ_DIFFERENTLY):
+            return
+        try:
+            dataset = self.recipe_as_far_as_it_goes().dataset
+        except RecipeError:
+            return  # the answer is wrong, which its own field says
+        lists = read_clips(dataset)
+        self.found = replace(
+            found,
+            classes=lists.classes,
+            train_counts=lists.counts(lists.train),
+            val_counts=lists.counts(lists.val),
+            notes=lists.notes,
+        )
+
+    @property
+    def data_path(self) -> Path | None:
+        text = str(self.value("data"))
+        return Path(text).expanduser() if text else None
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    @property
+    def preset(self) -> str:
+        """The preset that the recipe extends: the weights decide it, since the model must match them."""
+        start = self.value("start")
+        return self.value("preset") if start in (OWN, SCRATCH) else str(start)
+
+    @property
+    def base(self) -> Recipe:
+        return _preset(self.preset)
+
+    @property
+    def train_clips(self) -> int:
+        return sum(self.found.train_counts.values()) if self.found else 0
+
+    @property
+    def val_clips(self) -> int:
+        return sum(self.found.val_counts.values()) if self.found else 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.train_clips / max(1, _number(self.value("schedule.batch_size"), 1)))
+
+    def _preset_value(self, key: str) -> Any:
+        table, dot, name = key.partition(".")
+        return getattr(getattr(self.base, table), name) if dot else ""
+
+    # --- the recipe ---------------------------------------------------------------------------------------------------
+
+    def recipe(self) -> Recipe:
+        """The recipe that these answers make. Raises RecipeError with all that is wrong, one a line."""
+        recipe = self.recipe_as_far_as_it_goes()
+        if wrong := self._own_findings():
+            raise RecipeError("\n".join(sentence for _key, sentence in wrong))
+        return recipe
+
+    def recipe_as_far_as_it_goes(self) -> Recipe:
+        """The recipe even where data or weights are still missing. Raises RecipeError for impossible answers."""
+        return recipe_from(self._document(), extends=self.preset)
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the answers, by key, in the validator's own sentences. Empty: the recipe is good."""
+        found = dict(self._own_findings())
+        try:
+            self.recipe_as_far_as_it_goes()
+        except RecipeError as error:
+            for line in str(error).splitlines():
+                sentence = line.removeprefix("the recipe: ")
+                key = re.match(r"\[(\w+)\] (\w+)", sentence)
+                found[f"{key.group(1)}.{key.group(2)}" if key else "name"] = sentence
+        return found
+
+    def _document(self) -> dict[str, Any]:
+        """The recipe's tables on top of the preset, before validation."""
+        document: dict[str, Any] = {"name": str(self.value("name"))}
+        if self.found:
+            document["dataset"] = {key: Dataset.model_fields[key].default for key in LOCATION} | self.found.table
+        for key in (*_INFERENCES, *self.overrides, *self.given):
+            table, dot, name = key.partition(".")
+            # Where the data lie is told by looking at them: they may have been changed after --set named others.
+            if dot and not (self.found and key in ("dataset.root", "dataset.annotations")):
+                document.setdefault(table, {})[name] = self.value(key)
+        for key in PATH_KEYS:
+            table, _, name = key.partition(".")
+            if name in document.get(table, {}):
+                document[table][name] = self._for_the_file(document[table][name])
+        return document
+
+    def _for_the_file(self, path: Any) -> Any:
+        """A path as the recipe file must say it: as typed, but absolute when the file lies in another folder."""
+        if not isinstance(path, str | os.PathLike) or not str(path) or "://" in str(path):
+            return path
+        here = self.out.parent.resolve() == Path.cwd()
+        plain = Path(path).expanduser()
+        return str(plain if here else plain.absolute())
+
+    def _own_findings(self) -> list[tuple[str, str]]:
+        """What only the wizard can know to be wrong: the engine sees the recipe alone."""
+        found = []
+        if self.trouble:
+            found.append(("data", self.trouble))
+        elif self.found is None:
+            found.append(("data", "Name the folder of the videos."))
+        classes = self.value("head.num_classes")
+        if self.found and isinstance(classes, int) and not isinstance(classes, bool) and classes > 0:
+            from engine.dataset.formats.classes import require_class_count
+
+            try:
+                require_class_count(self.found.classes, classes, "The dataset")
+            except DataError as error:
+                found.append(("head.num_classes", str(error)))
+        if self.value("start") == OWN and (sentence := self._source_finding()):
+            found.append(("source", sentence))
+        if self._would_replace(self.out):
+            found.append(("out", f"{self.out} is there already; {free_path(self.out)} is free."))
+        return found
+
+    def _source_finding(self) -> str:
+        source = str(self.value("source"))
+        if not source:
+            return "Name a checkpoint file or an address, or choose another row."
+        if "://" not in source:
+            from engine.weights.fetch import locate
+
+            try:
+                locate(source)
+            except WeightsError as error:
+                return str(error)
+        return ""
+
+    @property
+    def out(self) -> Path:
+        """Where the recipe goes."""
+        return Path(str(self.value("out"))).expanduser()
+
+    def toml(self) -> str:
+        """The recipe file's text: the preset it extends and the keys that differ, with comments. Raises RecipeError."""
+        recipe = self.recipe()
+        return recipe_text(self.preset, self.base, changes_from(self.base, recipe), self._comments(recipe))
+
+    def _comments(self, recipe: Recipe) -> dict[str, str]:
+        before = f"{self.base.schedule.lr:g} in the preset; " if recipe.schedule.lr != self.base.schedule.lr else ""
+        comments = {"schedule.lr": before + lr_arithmetic(recipe.schedule).removeprefix("lr ")}
+        if self.found and recipe.dataset.flip != self.base.dataset.flip and not self.answer("dataset.flip").given:
+            comments["dataset.flip"] = "mirroring would swap classes"
+        return comments
+
+    def save(self, path: Path | None = None) -> Path:
+        """Write the recipe to `path` (default: `out`), which must not exist yet. Raises RecipeError."""
+        if path is not None:
+            self.given["out"] = str(path)
+        path, text = self.out, self.toml()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+        except OSError as error:
+            raise RecipeError(f"{path}: cannot be written: {error.strerror}.") from None
+        self.given["out"], self.written = str(path), (path, text)
+        return path
+
+    def _would_replace(self, path: Path) -> bool:
+        """A file of somebody's is in the way; what this draft wrote itself is not, unless it was edited since."""
+        if not _exists(path):
+            return False
+        return self.written is None or self.written[0] != path or self.written[1] != _text_of(path)
+
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    def summary(self, decision: str) -> str:
+        """A decision's answers in a few words."""
+        match decision:
+            case "dataset":
+                if not self.found:
+                    return "not understood" if self.trouble else "no videos yet"
+                return f"{self.train_clips + self.val_clips:,} clips, {len(self.found.classes)} classes"
+            case "head":
+                return f"{shown(self.value('head.num_classes'))} classes, dropout {shown(self.value('head.dropout'))}"
+            case "weights":
+                return {OWN: Path(str(self.value("source"))).name or "a file", SCRATCH: "from scratch"}.get(
+                    self.value("start"), start_title(self.value("start"))
+                )
+            case "schedule":
+                return f"{shown(self.value('schedule.epochs'))} epochs, lr {shown(self.value('schedule.lr'))}"
+        return str(self.out)
+
+    def warnings(self, decision: str) -> list[str]:
+        """What may turn out badly about a decision; none of it stops anyone."""
+        found = self.found
+        warnings: list[str] = []
+        few = sum(clips < FEW_CLIPS for clips in found.train_counts.values()) if found else 0
+        if decision == "dataset" and found and few:
+            which = "Every class has" if few == len(found.classes) else f"{few} of {len(found.classes)} classes have"
+            warnings.append(
+                f"{which} fewer than {FEW_CLIPS} training clips: lean on pretrained weights, trust no decimals."
+            )
+        if decision == "schedule":
+            batch, epochs = self.value("schedule.batch_size"), self.value("schedule.epochs")
+            if found and isinstance(batch, int) and batch > self.train_clips:
+                warnings.append(f"A batch of {batch} is more than the {self.train_clips} training clips there are.")
+            milestones = self.value("schedule.milestones")
+            steps = self.value("schedule.lr_policy") == "step" and isinstance(epochs, int) and _are_numbers(milestones)
+            if steps and (late := [milestone for milestone in milestones if milestone >= epochs]):
+                warnings.append(f"After epoch {shown(late)} there is nothing left to train.")
+        return warnings
+
+    def steps_sentence(self) -> str:
+        """The length of the training in optimiser steps, worked out."""
+        epochs = _number(self.value("schedule.epochs"), 0)
+        if not self.found:
+            return ""
+        per_epoch = self.steps_per_epoch
+        return f"{per_epoch:,} steps an epoch × {epochs:,} epochs = {per_epoch * epochs:,} steps"
+
+
+def inferred(data: Path, overrides: Mapping[str, Any] | None = None) -> Draft:
+    """The draft of `--yes`: every answer inferred, nothing asked. Raises DataError, RecipeError."""
+    draft = Draft(given={"data": str(data)}, overrides=checked_overrides(overrides or {}))
+    draft.look()
+    draft.recipe()
+    return draft
+
+
+def checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The same overrides, if the engine accepts them. Raises RecipeError."""
+    load_recipe(PUBLISHED[0].preset, overrides)
+    return dict(overrides)
+
+
+# --- what follows from what -------------------------------------------------------------------------------------------
+
+
+def _infer_data(draft: Draft) -> Answer:
+    return Answer(draft.overrides.get("dataset.root", ""), "")
+
+
+def _infer_annotations(draft: Draft) -> Answer:
+    if "dataset.annotations" in draft.overrides:
+        return Answer(draft.overrides["dataset.annotations"], "given with --set")
+    if draft.found and (folder := draft.found.table.get("annotations")):
+        return Answer(folder, "found beside the videos")
+    return Answer("", "where the split or list files are")
+
+
+def _infer_format(draft: Draft) -> Answer:
+    if draft.found:
+        return Answer(draft.found.table.get("format", draft.found.format), " ".join(draft.found.why))
+    return Answer("folders", "")
+
+
+def _infer_val_fraction(draft: Draft) -> Answer:
+    value = draft.found.table.get("val_fraction") if draft.found else None
+    fraction = draft._preset_value("dataset.val_fraction") if value is None else value
+    return Answer(fraction, "for validation: there is no val folder")
+
+
+def _infer_flip(draft: Draft) -> Answer:
+    if pair := opposites(draft.found.classes, MIRRORED) if draft.found else None:
+        return Answer(0.0, f"off: a mirrored “{pair[0]}” looks like “{pair[1]}”")
+    return Answer(draft._preset_value("dataset.flip"), "the chance of it, as in the preset")
+
+
+def _infer_num_classes(draft: Draft) -> Answer:
+    if not draft.found:
+        return Answer("auto", "counted when the data are read")
+    return Answer(len(draft.found.classes), "as many as the dataset has")
+
+
+def _infer_dropout(draft: Draft) -> Answer:
+    return Answer(draft._preset_value("head.dropout"), "as in the preset; more against overfitting")
+
+
+def _infer_start(draft: Draft) -> Answer:
+    if draft.overrides.get("weights.load_from") or draft.overrides.get("weights.backbone"):
+        return Answer(OWN, "given with --set")
+    backbone = draft.overrides.get("model.backbone", "resnet50")
+    if backbone != "resnet50":
+        return Answer(OWN, f"The published video checkpoints are of ResNet-50; for {backbone} there are ImageNet's.")
+    preset = _infer_preset(draft)
+    return Answer(preset.value, preset.why)
+
+
+def _infer_source(draft: Draft) -> Answer:
+    for key in ("weights.load_from", "weights.backbone"):
+        if source := draft.overrides.get(key):
+            return Answer(source, "given with --set")
+    if backbone := draft.overrides.get("model.backbone", ""):
+        return Answer(f"torchvision://{backbone}", "ImageNet weights, by way of torchvision")
+    return Answer("", "")
+
+
+def _infer_preset(draft: Draft) -> Answer:
+    tsn, tsm = "tsn-r50-kinetics400", "tsm-r50-kinetics400"
+    if "model.recognizer" in draft.overrides:
+        return Answer(tsm if draft.overrides["model.recognizer"] == "tsm" else tsn, "given with --set")
+    if pair := opposites(draft.found.classes, BACKWARDS) if draft.found else None:
+        return Answer(
+            tsm,
+            f"“{pair[0]}” and “{pair[1]}” differ in direction only: TSM sees the order of frames, TSN does not.",
+        )
+    return Answer(tsn, "The tutorial's own start; three frames a clip make it the quickest to train.")
+
+
+def _infer_load_from(draft: Draft) -> Answer:
+    return Answer(_sources(draft)[0], "")
+
+
+def _infer_backbone(draft: Draft) -> Answer:
+    return Answer(_sources(draft)[1], "")
+
+
+def _sources(draft: Draft) -> tuple[str, str]:
+    """weights.load_from and weights.backbone for the chosen row."""
+    start, presets_own = draft.value("start"), draft.base.weights.backbone
+    if start == OWN:
+        source = str(draft.value("source"))
+        return ("", source) if source.startswith("torchvision://") else (source, presets_own)
+    if published := published_for(start):
+        return published.load_from, presets_own if published.load_from else published.backbone
+    return "", ""
+
+
+def _infer_pace(draft: Draft) -> Answer:
+    return Answer("standard", "as long as the tutorial would take")
+
+
+def _infer_batch_size(draft: Draft) -> Answer:
+    usual = batch = draft.base.schedule.batch_size
+    if not draft.found:
+        return Answer(usual, "as in the preset")
+    while batch > MIN_BATCH and math.ceil(draft.train_clips / batch) < MIN_STEPS_PER_EPOCH:
+        batch //= 2
+    batch = max(1, min(batch, draft.train_clips))
+    if batch == usual:
+        return Answer(batch, "as in the preset")
+    return Answer(batch, f"{usual} in the preset: few steps for {count(draft.train_clips, 'clip')}")
+
+
+def _infer_epochs(draft: Draft) -> Answer:
+    usual, pace = draft.base.schedule.epochs, draft.value("pace")
+    share, reason = _of_the_preset(draft, usual)
+    epochs = round(usual * share)
+    if draft.found and (enough := math.ceil(MIN_STEPS / max(1, draft.steps_per_epoch))) > epochs:
+        epochs = max(epochs, min(enough, MAX_EPOCHS))
+        reason = f"more than usual, for about {MIN_STEPS} steps"
+    factor = PACES.get(pace, 1.0)
+    if factor != 1:
+        reason = f"{factor:g} × the standard {epochs}"
+    return Answer(max(1, round(epochs * factor)), reason)
+
+
+def _infer_lr(draft: Draft) -> Answer:
+    share, reason = _of_the_preset(draft, draft.base.schedule.lr)
+    return Answer(_tidy(draft.base.schedule.lr * share), reason)
+
+
+def _of_the_preset(draft: Draft, usual: float) -> tuple[float, str]:
+    """The share of the preset's lr and epochs that suits the start, and why."""
+    if draft.value("start") == SCRATCH:
+        return 1.0, "the preset's: there is all to learn"
+    if _preset_fine_tunes(draft.base):
+        return 1.0, "the preset's, made for fine-tuning"
+    return FINE_TUNING, f"half the preset's {usual:g}, for fine-tuning"
+
+
+def _preset_fine_tunes(base: Recipe) -> bool:
+    """A preset with a head of its own size was trained there; "auto" is one that waits for the user's data."""
+    return base.head.num_classes == "auto"
+
+
+def _infer_policy(draft: Draft) -> Answer:
+    return Answer(draft._preset_value("schedule.lr_policy"), "as in the preset")
+
+
+def _infer_milestones(draft: Draft) -> Answer:
+    epochs = _number(draft.value("schedule.epochs"), 1)
+    places = sorted({round(epochs * share) for share in MILESTONES} & set(range(1, epochs)))
+    return Answer(places, f"at 40 % and 80 %; lr × {shown(draft.value('schedule.gamma'))} after each")
+
+
+def _infer_warmup(draft: Draft) -> Answer:
+    schedule = draft.base.schedule
+    epochs = _number(draft.value("schedule.epochs"), 1)
+    return Answer(round(schedule.warmup_epochs * epochs / schedule.epochs, 1), "the preset's share of the epochs")
+
+
+def _infer_checkpoint_interval(draft: Draft) -> Answer:
+    epochs = _number(draft.value("schedule.epochs"), 1)
+    return Answer(max(1, epochs // KEPT_CHECKPOINTS), f"so that {KEPT_CHECKPOINTS} are kept on the way")
+
+
+def _infer_name(draft: Draft) -> Answer:
+    recognizer = draft.overrides.get("model.recognizer", draft.base.model.recognizer)
+    return Answer(f"{recognizer}-{_data_name(draft)}", "from the model and the data")
+
+
+def _infer_out(draft: Draft) -> Answer:
+    slug = re.sub(r"[^\w.-]+", "-", str(draft.value("name"))).strip("-.") or "recipe"
+    wanted = Path(f"{slug}.toml")
+    free = free_path(wanted)
+    return Answer(str(free), "in this folder" if free == wanted else f"{wanted} is there already, and stays as it is")
+
+
+_INFERENCES: dict[str, Callable[[Draft], Answer]] = {
+    "data": _infer_data,
+    "annotations": _infer_annotations,
+    "dataset.format": _infer_format,
+    "dataset.val_fraction": _infer_val_fraction,
+    "dataset.flip": _infer_flip,
+    "head.num_classes": _infer_num_classes,
+    "head.dropout": _infer_dropout,
+    "start": _infer_start,
+    "source": _infer_source,
+    "preset": _infer_preset,
+    "weights.load_from": _infer_load_from,
+    "weights.backbone": _infer_backbone,
+    "pace": _infer_pace,
+    "schedule.epochs": _infer_epochs,
+    "schedule.batch_size": _infer_batch_size,
+    "schedule.lr": _infer_lr,
+    "schedule.lr_policy": _infer_policy,
+    "schedule.milestones": _infer_milestones,
+    "schedule.warmup_epochs": _infer_warmup,
+    "schedule.checkpoint_interval": _infer_checkpoint_interval,
+    "name": _infer_name,
+    "out": _infer_out,
+}
+
+
+# --- small things -----------------------------------------------------------------------------------------------------
+
+
+def parse_answer(key: str, text: str) -> Any:
+    """The text of an input field as a value. What is not understood stays text, for the validator to judge."""
+    table, dot, name = key.partition(".")
+    if not dot or (name in TABLES[table].model_fields and TABLES[table].model_fields[name].annotation is str):
+        return text
+    if name == "milestones" and not text.startswith("["):
+        text = f"[{text}]"
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def shown(value: Any) -> str:
+    """A value as an input field shows it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def free_path(path: Path) -> Path:
+    """`path`, or the first of path-2, path-3 … that does not exist."""
+    candidate, number = path, 2
+    while _exists(candidate):
+        candidate, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return candidate
+
+
+@cache
+def opposites(classes: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> tuple[str, str] | None:
+    """Two classes whose names differ in one opposite pair of words only, such as “push left” and “push right”."""
+    names = {_words(name): name for name in classes}
+    for word, opposite in pairs:
+        pattern = re.compile(rf"\b{word}\b")
+        for words, name in names.items():
+            if pattern.search(words):
+                other = names.get(pattern.sub(opposite, words))
+                if other is not None and other != name:
+                    return name, other
+    return None
+
+
+def _words(name: str) -> str:
+    """SwipeLeft, swipe_left and "Swipe left" are the same words."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(re.split(r"[\s_-]+", spaced.strip())).lower()
+
+
+def _data_name(draft: Draft) -> str:
+    if draft.found and draft.found.format not in ("folders", "mmaction_video"):
+        return draft.found.format
+    path = draft.data_path
+    if path is None:
+        return "recipe"
+    parts = [
+        part for part in path.absolute().parts if part.lower() not in ("videos", "video", "data", "train", "clips")
+    ]
+    return re.sub(r"[^\w.-]+", "-", parts[-1] if parts else "").strip("-._").lower() or "videos"
+
+
+def _tidy(number: float) -> float:
+    """Without the noise that a float's multiplication leaves in the last digits."""
+    return float(f"{number:.6g}")
+
+
+def _number(value: Any, otherwise: int) -> int:
+    """A whole number to go on with, where the answer may be anything that was typed."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else otherwise
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, int) for value in values)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return os.path.lexists(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _require_text(path: Path) -> None:
+    """A recipe holds text, and not every name on a disk is text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{str(path)!a}: this name is not valid UTF-8, so no recipe can hold it; rename it.") from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def _preset(name: str) -> Recipe:
+    return load_recipe(name)

@@ -1,0 +1,115 @@
+"""The wizard line by line, for a screen reader or a bare terminal: the same decisions, asked by questionary."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import questionary
+
+from engine.errors import DataError
+from engine.learning_rate import lr_arithmetic
+from wizard.decisions import DECISIONS, LOOKS_AGAIN, QUESTIONS, Draft, Question, checked_overrides, free_path, shown
+from wizard.words import count
+
+
+def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> None:
+    """Ask, show the recipe, and write it on yes. Raises RecipeError; KeyboardInterrupt when the user gives up."""
+    draft = Draft(overrides=checked_overrides(overrides))
+    if data is not None:
+        draft.give("data", str(data))
+    if out is not None:
+        draft.give("out", str(free_path(out)))
+    ask(draft)
+    _say("", draft.toml())
+    if not questionary.confirm(f"Write this to {draft.out}?", default=True).unsafe_ask():
+        _say("Nothing was written.")
+        return
+    path = draft.save()
+    print(path)
+    _say(f"Wrote {path}. Train with: ftwiz run {shlex.quote(str(path))}")
+
+
+def ask(draft: Draft) -> Draft:
+    """Ask what the four decisions ask, one question a line; Enter takes what is suggested. Returns the same draft."""
+    for decision in DECISIONS:
+        _say("", f"{decision.title}. {decision.asks}")
+        for question in decision.questions:
+            if question.key == "data":
+                _ask_for_data(draft, question)
+            elif question.key != "annotations" and question.applies(draft):
+                _ask(draft, question)
+        if decision.name == "schedule":
+            _say(lr_arithmetic(draft.recipe_as_far_as_it_goes().schedule), draft.steps_sentence())
+        _say(*(f"Note: {warning}" for warning in draft.warnings(decision.name)))
+    return draft
+
+
+def _ask_for_data(draft: Draft, question: Question) -> None:
+    """Until a folder is understood. Its lists may lie elsewhere, so that is asked before giving a folder up."""
+    while True:
+        draft.give("data", _answer(draft, question))
+        if draft.data_path is None:
+            _say("  Name a folder.")
+            continue
+        if _look(draft):
+            break
+        if not draft.data_path.is_dir():
+            continue
+        draft.give("annotations", _answer(draft, QUESTIONS["annotations"], "annotations, if they lie elsewhere"))
+        if "annotations" in draft.given and _look(draft):
+            break
+        draft.give("annotations", "")
+    assert draft.found
+    _say(*(f"  {sentence}" for sentence in (*draft.found.why, *draft.found.notes)))
+    for name in draft.found.classes:
+        train, val = draft.found.train_counts.get(name, 0), draft.found.val_counts.get(name, 0)
+        _say(f"  {name}: {count(train, 'training clip')}, {count(val, 'validation clip')}")
+
+
+def _ask(draft: Draft, question: Question) -> None:
+    """Until the validator has nothing against the answer."""
+    while True:
+        draft.give(question.key, _answer(draft, question))
+        if question.key in LOOKS_AGAIN:
+            _look(draft)
+        problem = draft.problems().get(question.key)
+        if not problem:
+            return
+        _say(f"  {problem}")
+        draft.give(question.key, "")
+
+
+def _look(draft: Draft) -> bool:
+    try:
+        draft.look()
+    except DataError as error:
+        _say(f"  {error}")
+    return draft.found is not None
+
+
+def _answer(draft: Draft, question: Question, label: str = "") -> str:
+    """One prompt. The suggestion itself is no answer: it follows what is answered later, or is changed."""
+    answer = draft.answer(question.key)
+    suggestion = shown(answer.value)
+    why = f" ({answer.why})" if answer.why and not answer.given else ""
+    message = f"{label or question.label}{why}:"
+    if question.choices:
+        choices = [questionary.Choice(name, value) for value, name in question.choices(draft).items()]
+        text = questionary.select(message, choices, default=suggestion).unsafe_ask()
+    elif question.key in ("data", "annotations"):
+        text = questionary.path(message, default=suggestion, only_directories=True).unsafe_ask()
+    else:
+        text = questionary.text(message, default=suggestion).unsafe_ask()
+    if text == suggestion and not answer.given:
+        return ""
+    return str(text)
+
+
+def _say(*lines: str) -> None:
+    """For people: on stderr, so that stdout carries the recipe's path only."""
+    for line in lines:
+        print(line, file=sys.stderr)
