@@ -1,0 +1,403 @@
+"""`ftwiz new`: the four decisions as steps, then the review, then the dashboard of the run that was launched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
+
+from textual import on
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
+from textual.worker import Worker, WorkerState
+
+from engine.errors import RecipeError
+from engine.recipe import load_recipe
+from wizard.decisions import DECISIONS, LOOKS_AGAIN, Draft, checked_overrides, decision_of, free_path
+from wizard.drafts import SavedDraft, find_draft, forget_draft, keep_draft
+from wizard.steps.dataset import DatasetStep
+from wizard.steps.head import HeadStep
+from wizard.steps.review import ReviewStep
+from wizard.steps.schedule import ScheduleStep
+from wizard.steps.step import Step
+from wizard.steps.weights import WeightsStep
+from wizard.terminal import EXTRA_WIDE, NARROW, WIDE, StudioApp
+from wizard.widgets.field import Answered, Asked
+from wizard.widgets.keys import KeysScreen
+from wizard.widgets.paths import FolderPicker
+from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
+
+if TYPE_CHECKING:
+    from engine.run_folder import RunFolder
+
+STEPS = [decision.name for decision in DECISIONS]
+TYPING_PAUSE = 0.3  # seconds without a key before the data are looked at, and the draft is kept
+
+
+@dataclass(frozen=True)
+class WizardResult:
+    """What came of it. saved: the recipe's path. run: the training that was launched. draft_kept: to go on with."""
+
+    saved: Path | None = None
+    run: RunFolder | None = None
+    draft_kept: bool = False
+
+
+def run_wizard(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> WizardResult:
+    """Draw the wizard on this terminal until the user leaves it. Raises RecipeError for overrides that cannot be."""
+    app = WizardApp(data, out, checked_overrides(overrides))
+    app.run()
+    return app.wizard.result
+
+
+class WizardApp(StudioApp[None]):
+    """The wizard, and after a launch the dashboard, in one app."""
+
+    TITLE = "ftwiz new"
+
+    def __init__(self, data: Path | None = None, out: Path | None = None, overrides: Mapping[str, Any] | None = None):
+        super().__init__()
+        self.wizard = WizardScreen(data, out, dict(overrides or {}))
+
+    def on_mount(self) -> None:
+        self.push_screen(self.wizard)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        if isinstance(screen, WizardScreen):
+            for decision in DECISIONS:
+                yield SystemCommand(f"Go to {decision.title}", decision.asks, partial(screen.go_to, decision.name))
+            yield SystemCommand("Start afresh", "Put this draft aside", screen.action_afresh)
+
+
+class WizardScreen(Screen[None]):
+    """The steps, and the draft that they fill in."""
+
+    CSS_PATH = "app.tcss"
+    # The sidebar stands beside the step only where the step keeps the 80 columns that it is laid out for.
+    HORIZONTAL_BREAKPOINTS = [(0, NARROW), (116, WIDE), (140, EXTRA_WIDE)]  # noqa: RUF012, as Textual declares it
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "next", "Next", id="wizard.next", tooltip="Go on to the next step"),
+        Binding("enter", "next", "Next", show=False),
+        Binding("escape", "back", "Back", id="wizard.back", tooltip="Back to the step before"),
+        Binding("ctrl+b", "back", "Back", show=False),
+        Binding("down,right", "app.focus_next", "Next field", show=False),
+        Binding("up,left", "app.focus_previous", "Previous field", show=False),
+        Binding("ctrl+o", "browse", "Browse", id="wizard.browse", tooltip="Look for the folder in a tree"),
+        Binding("ctrl+l", "launch", "Save and launch", id="wizard.launch", tooltip="Write the recipe, start training"),
+        Binding("ctrl+s", "save", "Save", id="wizard.save", tooltip="Write the recipe and leave"),
+        Binding("ctrl+r", "afresh", "Afresh", id="wizard.afresh", tooltip="Put this draft aside; again brings it back"),
+        Binding("f1,question_mark", "keys", "Keys", key_display="f1", id="wizard.keys", tooltip="All keys that work"),
+        Binding("ctrl+q", "app.quit", "Quit", priority=True, tooltip="Leave; the draft is kept"),
+    ]
+
+    def __init__(self, data: Path | None, out: Path | None, overrides: dict[str, Any]) -> None:
+        super().__init__()
+        self.asked: dict[str, Any] = {} if data is None else {"data": str(data)}  # on the command line
+        self.greeting = ""
+        if out is not None:
+            free = free_path(out)
+            self.asked["out"] = str(free)
+            if free != out:
+                self.greeting = f"{out} is there already and stays as it is; this recipe will be {free}."
+        self.draft = Draft(dict(self.asked), overrides)
+        self.restored = find_draft(data)
+        if self.restored:
+            self.draft.given = self.restored.given | self.asked
+            of = f" for {self.restored.data}" if self.restored.data else ""
+            self.greeting = f"Restored your draft{of} from {self.restored.saved(time.time())}. Ctrl+R starts afresh."
+        self._kept = self.restored or SavedDraft(uuid4().hex, dict(self.asked), time.time())
+        self._aside: SavedDraft | None = None  # what Ctrl+R put away
+        self.left: set[str] = set()  # steps that were looked at and left
+        self.insisted: set[str] = set()  # steps that one tried to leave with something missing
+        self.changed = False  # since the draft was restored or the recipe saved
+        self.launched: RunFolder | None = None
+        self._pause: Timer | None = None
+        self._go_on_when_found = False
+
+    @property
+    def result(self) -> WizardResult:
+        """What came of it so far."""
+        saved = self.draft.written[0] if self.draft.written else None
+        return WizardResult(saved, self.launched, draft_kept=self.changed or (saved is None and bool(self.restored)))
+
+    # --- what is on the screen ----------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        with Container(id="body"):
+            yield Sidebar()
+            with Vertical(id="main"):
+                yield Static(id="banner", markup=False)
+                with ContentSwitcher(id="steps", initial="step-dataset"):
+                    yield from (DatasetStep(), HeadStep(), WeightsStep(), ScheduleStep(), ReviewStep())
+                yield Static(id="help", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self._say(self.greeting)
+        self.go_to("dataset")
+        self._look()
+
+    @property
+    def here(self) -> str:
+        """The name of the decision on the screen."""
+        return str(self.query_one("#steps", ContentSwitcher).current).removeprefix("step-")
+
+    @property
+    def step(self) -> Step:
+        return self.query_one(f"#step-{self.here}", Step)
+
+    def show(self) -> None:
+        """Bring the step on the screen and the sidebar up to date with the draft."""
+        problems = self.draft.problems()
+        wrong = {decision_of(key) for key in problems if not self._merely_missing(key)}
+        marks = {name: WRONG if name in wrong else SEEN if name in self.left else NOT_YET for name in STEPS}
+        summaries = {name: self.draft.summary(name) for name in STEPS}
+        if self._looking:
+            summaries["dataset"] = "looking …"
+        self.query_one(Sidebar).show(self.here, marks, summaries)
+        step = self.step
+        if isinstance(step, DatasetStep):
+            step.looking = self._looking
+        if not isinstance(step, ReviewStep):
+            problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
+        step.show(self.draft, problems)
+        self.refresh_bindings()
+
+    def _merely_missing(self, key: str) -> bool:
+        """An answer that nobody has had the time to give is no mistake, until one tries to go on without it."""
+        if key == "data" and self._looking:
+            return True
+        return key in ("data", "source") and not self.draft.value(key) and decision_of(key) not in self.insisted
+
+    def go_to(self, name: str) -> None:
+        """Show a step. Every step may be visited at any time."""
+        if name != self.here:
+            self.left.add(self.here)
+        self.query_one("#steps", ContentSwitcher).current = f"step-{name}"
+        self.query_one("#help", Static).update("")
+        self.show()
+        self.call_after_refresh(self._focus_first)
+
+    def _focus_first(self) -> None:
+        if self.is_current and (widget := self.step.first_focus()):
+            widget.focus()
+
+    def _say(self, sentence: str) -> None:
+        banner = self.query_one("#banner", Static)
+        banner.update(sentence)
+        banner.display = bool(sentence)
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    @on(Answered)
+    def _answered(self, event: Answered) -> None:
+        before = dict(self.draft.given)
+        self.draft.give(event.key, event.text)
+        if self.draft.given != before:
+            self.changed = True
+            self._go_on_when_found = False
+            if event.key in ("data", "annotations"):
+                self.draft.found, self.draft.trouble = None, ""
+                self.workers.cancel_group(self, "look")
+            self._after_a_pause(look=event.key in LOOKS_AGAIN)
+        self.show()
+
+    @on(Asked)
+    def _asked(self, event: Asked) -> None:
+        self.query_one("#help", Static).update(event.question.help)
+
+    def _after_a_pause(self, look: bool) -> None:
+        """Typing is not interrupted by looking at half a path, nor by the disk."""
+        if self._pause:
+            self._pause.stop()
+        self._look_after_pause = look or self._look_after_pause
+        self._pause = self.set_timer(TYPING_PAUSE, self._paused)
+
+    _look_after_pause = False
+
+    def _paused(self) -> None:
+        self._pause = None
+        self.keep()
+        if self._look_after_pause:
+            self._look()
+
+    def keep(self) -> None:
+        """Keep the draft, if anything was said since it was last safe."""
+        if self.changed:
+            self._kept = SavedDraft(self._kept.id, dict(self.draft.given), time.time())
+            try:
+                keep_draft(self._kept)
+            except OSError as error:
+                self.notify(f"The draft cannot be kept: {error.strerror}.", severity="warning", markup=False)
+
+    def on_unmount(self) -> None:
+        self.keep()
+
+    # --- looking at the data, in a thread -----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self._look_after_pause = False
+        if self.draft.data_path:
+            copy = Draft(dict(self.draft.given), dict(self.draft.overrides))
+            self.run_worker(copy.looked_at, name="look", group="look", exclusive=True, thread=True)
+        self.show()
+
+    @property
+    def _looking(self) -> bool:
+        return self._look_after_pause or any(
+            worker.group == "look" and not worker.is_finished for worker in self.workers
+        )
+
+    @on(Worker.StateChanged)
+    def _looked(self, event: Worker.StateChanged) -> None:
+        if event.worker.group != "look" or event.state != WorkerState.SUCCESS:
+            return
+        seen = event.worker.result
+        assert isinstance(seen, Draft)
+        self.draft.found, self.draft.trouble, self.draft.makes_split = seen.found, seen.trouble, seen.makes_split
+        self.show()
+        if self._go_on_when_found:
+            self._go_on_when_found = False
+            self.action_next()
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that mean nothing here are not offered."""
+        if not self.is_mounted:
+            return True
+        match action:
+            case "next":
+                return self.here != "review"
+            case "back":
+                return self.here != STEPS[0]
+            case "save" | "launch":
+                return self.here == "review"
+            case "browse":
+                return self.here == "dataset"
+            case "afresh":
+                return bool(self.restored or self._aside or self.changed)
+        return True
+
+    @on(Input.Submitted)
+    @on(DataTable.RowSelected)
+    def action_next(self) -> None:
+        """The next step, once this one's answers are good."""
+        here = self.here
+        if here == "review":
+            if widget := self.step.first_focus():
+                widget.focus()
+            return
+        if here == "dataset" and self._looking:
+            self._go_on_when_found = True
+            self._look_now()
+            return
+        if any(decision_of(key) == here for key in self.draft.problems()):
+            self.insisted.add(here)
+            self.show()
+            self._focus_first()
+            return
+        self.go_to(STEPS[STEPS.index(here) + 1])
+
+    def _look_now(self) -> None:
+        if self._look_after_pause:
+            self._look()
+
+    def action_back(self) -> None:
+        """The step before."""
+        place = STEPS.index(self.here)
+        if place:
+            self.go_to(STEPS[place - 1])
+
+    @on(SidebarItem.Picked)
+    def _picked(self, event: SidebarItem.Picked) -> None:
+        self.go_to(event.name)
+
+    def action_browse(self) -> None:
+        """Look for the folder in a tree."""
+        self.app.push_screen(FolderPicker(self.draft.data_path or Path.cwd()), self._browsed)
+
+    def _browsed(self, folder: Path | None) -> None:
+        if folder is not None:
+            self.post_message(Answered("data", _as_typed(folder)))
+
+    def action_afresh(self) -> None:
+        """Put the draft aside, or bring it back."""
+        self.keep()
+        if self._aside is None:
+            self._aside, self._kept = self._kept, SavedDraft(uuid4().hex, dict(self.asked), time.time())
+            self._say("Started afresh. Ctrl+R brings your draft back.")
+        else:
+            self._kept, self._aside = self._aside, None
+            self._say("Your draft is back.")
+        self.draft.given, self.changed = dict(self._kept.given), False
+        self.draft.found, self.draft.trouble = None, ""
+        self.left.clear()
+        self.insisted.clear()
+        self.go_to(STEPS[0])
+        self._look()
+
+    def action_keys(self) -> None:
+        """All keys that work here."""
+        self.app.push_screen(KeysScreen(self))
+
+    # --- what comes of it ---------------------------------------------------------------------------------------------
+
+    def action_save(self) -> None:
+        """Write the recipe and leave."""
+        if self._saved():
+            self.app.exit()
+
+    def action_launch(self) -> None:
+        """Write the recipe, start training in a process of its own, and watch it."""
+        path = self._saved()
+        if path is None:
+            return
+        # Imported here: the first screen need not wait for what only a launch needs.
+        from engine.run_folder import create_run_folder
+        from wizard.dashboard import DashboardScreen
+        from wizard.launch import start_engine
+
+        try:
+            run = create_run_folder(load_recipe(path), None, datetime.now())
+            start_engine(run)
+        except (RecipeError, OSError) as error:
+            self._say(f"✗ Saved as {path}, but not launched. {error}")
+            return
+        self.launched = run
+        self.app.push_screen(DashboardScreen(run))
+
+    def _saved(self) -> Path | None:
+        """Save the recipe; None when that could not be, which the screen then says."""
+        self._say("")
+        if self.draft.problems():
+            self.insisted.update(STEPS)
+            self.show()
+            return None
+        try:
+            path = self.draft.save()
+        except RecipeError as error:
+            self._say(f"✗ Not saved. {error}")
+            return None
+        self.changed, self.restored = False, None
+        forget_draft(self._kept.id, str(self.draft.value("data")))
+        return path
+
+
+def _as_typed(folder: Path) -> str:
+    """A folder below the working folder as one would type it."""
+    try:
+        return str(folder.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder.absolute())

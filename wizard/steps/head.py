@@ -1,0 +1,70 @@
+"""Step 2, the head: how many classes, and a picture of what is reused and what is new."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from wizard.decisions import SCRATCH, Draft, published_for, shown
+from wizard.steps.step import Step
+
+# What the last layer of a torchvision ResNet sees.
+FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
+
+MOST_NAMES = 100
+
+
+class HeadStep(Step):
+    """Short on purpose: the data have answered it."""
+
+    DEFAULT_CSS = """
+    HeadStep {
+        #network { height: auto; margin-top: 1; }
+        #class-names { height: auto; margin-top: 1; color: $text-muted; }
+    }
+    """
+    name_of_decision = "head"
+
+    def compose_rest(self) -> ComposeResult:
+        yield Static(id="network", markup=False)
+        yield Static(id="class-names", markup=False)
+
+    def show_rest(self, draft: Draft) -> None:
+        self.query_one("#network", Static).update(network(draft))
+        names = draft.found.classes if draft.found else ()
+        listed = [f"{number} {name}" for number, name in enumerate(names)]
+        if len(listed) > MOST_NAMES:
+            listed[MOST_NAMES:] = [f"… and {len(names) - MOST_NAMES} more"]
+        self.query_one("#class-names", Static).update("Classes by id:  " + "  ·  ".join(listed) if listed else "")
+
+
+def network(draft: Draft) -> Content:
+    """The network as four lines, each with where its parameters come from."""
+    model = draft.base.model
+    backbone = str(draft.overrides.get("model.backbone", model.backbone))
+    segments = draft.overrides.get("model.segments", model.segments)
+    features, classes = FEATURES.get(backbone), shown(draft.value("head.num_classes"))
+    from_scratch = draft.value("start") == SCRATCH
+    kept = "new, random" if from_scratch else f"reused from {draft.summary('weights')}"
+    last = f"{features:,} → {classes}" if features else f"→ {classes}"
+    size = ""
+    if features and classes.isdigit():
+        size = f", {features * int(classes) + int(classes):,} parameters"
+    was = published_for(str(draft.value("start")))
+    instead = " in place of 400" if was and was.load_from else ""
+    rows = [
+        ("frames", f"{segments} from each clip", ""),
+        ("backbone", backbone, kept),
+        ("dropout", shown(draft.value("head.dropout")), "while training"),
+        ("last layer", f"{last} classes", f"new{instead}{size}"),
+    ]
+    return Content("\n").join(
+        Content.assemble(
+            (f"{'└' if row == rows[-1] else '├' if row != rows[0] else '┌'}─ ", "$primary"),
+            f"{row[0]:<12}",
+            (f"{row[1]:<22}", "bold"),
+            (row[2], "$foreground 60%"),
+        )
+        for row in rows
+    )

@@ -1,0 +1,60 @@
+"""Step 4, the schedule: rescaled to this dataset, with the arithmetic shown and the learning rate drawn."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.errors import RecipeError
+from engine.learning_rate import lr_arithmetic, lr_at
+from engine.recipe import Schedule
+from wizard.decisions import Draft
+from wizard.steps.step import Step
+from wizard.widgets.curve import Curve, Line
+
+POINTS = 400
+
+
+class ScheduleStep(Step):
+    """Every number can be changed; the curve follows."""
+
+    DEFAULT_CSS = """
+    ScheduleStep {
+        #arithmetic { height: auto; margin-top: 1; }
+        Curve { height: 10; margin-top: 1; }
+    }
+    """
+    name_of_decision = "schedule"
+
+    def compose_rest(self) -> ComposeResult:
+        yield Static(id="arithmetic", markup=False)
+        yield Curve("learning rate", [Line("lr")])
+
+    def show_rest(self, draft: Draft) -> None:
+        try:
+            schedule = draft.recipe_as_far_as_it_goes().schedule
+        except RecipeError:
+            self.query_one("#arithmetic", Static).update("")
+            return
+        self.query_one("#arithmetic", Static).update(_arithmetic(draft, schedule))
+        draw(self.query_one(Curve), schedule)
+
+
+def _arithmetic(draft: Draft, schedule: Schedule) -> Content:
+    rows = [lr_arithmetic(schedule)]
+    if schedule.lr_batch_size:
+        rows[0] += f"   (the preset's lr is meant for batches of {schedule.lr_batch_size})"
+    if steps := draft.steps_sentence():
+        rows.append(steps)
+    return Content("\n").join([Content.styled(rows[0], "bold $primary"), *map(Content, rows[1:])])
+
+
+def draw(curve: Curve, schedule: Schedule) -> None:
+    """The learning rate from the first step to the last."""
+    line = Line("lr")
+    for place in range(POINTS + 1):
+        epoch = schedule.epochs * place / POINTS
+        line.points.append(epoch, lr_at(schedule, min(epoch, schedule.epochs - 1e-9)))
+    curve.lines, curve.epochs = [line], schedule.epochs
+    curve.redraw()

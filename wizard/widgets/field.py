@@ -1,0 +1,118 @@
+"""One question on one line: its label, an input, and beside it why the answer is what it is."""
+
+from __future__ import annotations
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widgets import Input, Label, Static
+
+from wizard.decisions import Answer, Question, parse_answer, shown
+from wizard.widgets.choice import Choice
+
+
+class Answered(Message):
+    """The user answered a question, in the words of its input."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__()
+        self.key, self.text = key, text
+
+
+class Asked(Message):
+    """A question came into focus: its help may be shown."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+
+class Field(Vertical):
+    """A question. `show` fills it in; what the user does to it comes out as `Answered`."""
+
+    DEFAULT_CSS = """
+    Field {
+        height: auto;
+        .row { height: auto; }
+        .label { width: 15; color: $text-muted; }
+        Input { width: 18; margin-right: 2; background: $panel; }
+        Choice { width: auto; margin-right: 3; }
+        Input:focus, Choice:focus { background: $primary 25%; }
+        .why { width: 1fr; height: auto; color: $text-muted; }
+        .problem { display: none; color: $text-error; padding-left: 15; height: auto; }
+        .why.empty { display: none; }
+        &:focus-within .label { color: $text; text-style: bold; }
+        &.given .why { color: $text-accent; }
+        &.wrong .problem { display: block; }
+        &.-broad Input { width: 1fr; margin-right: 0; }
+        &.-broad .why { padding-left: 15; width: 100%; }
+    }
+    """
+
+    def __init__(self, question: Question, broad: bool = False, suggester: Suggester | None = None) -> None:
+        super().__init__(id=question.key.replace(".", "-"), classes="-broad" if broad else None)
+        self.question, self.broad = question, broad
+        self.control: Input | Choice
+        if question.choices:
+            self.control = Choice()
+            self.add_class("-choice")
+        else:
+            self.control = Input(compact=True, select_on_focus=False, suggester=suggester)
+        self.control.tooltip = question.help
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="row"):
+            yield Label(self.question.label, classes="label")
+            yield self.control
+            if not self.broad:
+                yield Static(classes="why", markup=False)
+        if self.broad:
+            yield Static(classes="why", markup=False)
+        yield Static(classes="problem", markup=False)
+
+    def show(self, answer: Answer, problem: str = "", choices: dict[str, str] | None = None) -> None:
+        """Fill in the answer that holds. What is being typed right now is left alone."""
+        if isinstance(self.control, Choice):
+            self.control.show(choices or {}, shown(answer.value))
+        elif not self._is_being_typed(answer):
+            self._fill(self.control, shown(answer.value))
+        why = self.query_one(".why", Static)
+        why.update(answer.why)
+        why.set_class(not answer.why, "empty")
+        self.query_one(".problem", Static).update(f"✗ {problem}")
+        self.set_class(bool(problem), "wrong")
+        self.set_class(answer.given, "given")
+
+    def _is_being_typed(self, answer: Answer) -> bool:
+        """Someone's own words, or an input just emptied, are not tidied up under their hands."""
+        assert isinstance(self.control, Input)
+        text = self.control.value.strip()
+        return self.control.has_focus and (
+            parse_answer(self.question.key, text) == answer.value if answer.given else text == ""
+        )
+
+    def _fill(self, control: Input, text: str) -> None:
+        if control.value != text:
+            with self.prevent(Input.Changed):
+                control.value = text
+            control.cursor_position = len(text)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(Answered(self.question.key, event.value))
+
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
+        event.stop()
+        self.post_message(Answered(self.question.key, event.value))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.post_message(Asked(self.question))
+
+    def on_descendant_blur(self, event: events.DescendantBlur) -> None:
+        """A field that was emptied shows the inferred answer again once it is left."""
+        if isinstance(self.control, Input) and self.control.value == "":
+            self.post_message(Answered(self.question.key, ""))
