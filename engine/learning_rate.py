@@ -1,6 +1,6 @@
 """The learning rate as arithmetic: what the optimiser is given, and what a person is shown. Torch-free.
 
-`engine/schedule.py` builds torch's schedulers; a test holds that both say the same at every step.
+`engine/schedule.py` asks here at every step, so that both are the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def lr_arithmetic(schedule: Schedule) -> str:
 
 
 def lr_at(schedule: Schedule, epochs_done: float) -> float:
-    """The learning rate of the backbone's weights after so many epochs, fractions included."""
+    """The learning rate of the backbone's weights after so many epochs, fractions included.
+
+    Milestones count from the start of the run; one that falls into the warm-up takes effect at its end.
+    """
     lr = scaled_lr(schedule)
     warmup = min(schedule.warmup_epochs, schedule.epochs)
     if epochs_done < warmup:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from engine import recipe
-from engine.learning_rate import scaled_lr
+from engine.learning_rate import lr_at, scaled_lr
 
 
 def build_optimizer(model: nn.Module, schedule: recipe.Schedule) -> torch.optim.Optimizer:
@@ -49,24 +49,15 @@ def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, schedule: recipe.Schedule, steps_per_epoch: int) -> LRScheduler:
-    """Warm-up, then the policy; `step()` it once an optimiser step. Milestones count from the start of the run."""
-    total = schedule.epochs * steps_per_epoch
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
-    policy: LRScheduler
-    if schedule.lr_policy == "step":
-        milestones = [max(0, epoch * steps_per_epoch - warmup) for epoch in schedule.milestones]
-        policy = MultiStepLR(optimizer, milestones, gamma=schedule.gamma)
-    elif schedule.lr_policy == "cosine":
-        policy = CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
-    else:
-        policy = ConstantLR(optimizer, factor=1.0)
-    if warmup == 0:
-        return policy
-    rise = LinearLR(optimizer, start_factor=schedule.warmup_start, total_iters=warmup)
-    return SequentialLR(optimizer, [rise, policy], milestones=[warmup])
+    """Warm-up, then the policy, as `lr_at` has them; `step()` it once an optimiser step."""
+    full = scaled_lr(schedule)
+    return LambdaLR(optimizer, lambda step: lr_at(schedule, step / steps_per_epoch) / full)
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], schedule: recipe.Schedule) -> torch.Tensor:
     """Scale gradients down to grad_clip_norm in total (0: leave them); returns the norm they had."""
-    limit = schedule.grad_clip_norm or float("inf")
-    return nn.utils.clip_grad_norm_(parameters, limit)
+    parameters = list(parameters)
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if schedule.grad_clip_norm:
+        nn.utils.clip_grads_with_norm_(parameters, schedule.grad_clip_norm, norm)
+    return norm
