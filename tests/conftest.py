@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[name] = os.path.join(scratch, name.lower())
     os.environ["TERM"] = "xterm-256color"
     # Threads that fight over cores make small models slower, not faster.
-    os.environ.setdefault("OMP_NUM_THREADS", "2")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
