@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher, DataTable, Footer, Input, Static
+from textual.widgets import ContentSwitcher, DataTable, Footer, Input
 from textual.worker import Worker, WorkerState
 
 from engine.errors import RecipeError
@@ -35,11 +35,19 @@ from wizard.widgets.field import Answered, Asked
 from wizard.widgets.keys import KeysScreen
 from wizard.widgets.paths import FolderPicker
 from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
+from wizard.widgets.words import Words
 
 if TYPE_CHECKING:
     from engine.run_folder import RunFolder
 
-STEPS = [decision.name for decision in DECISIONS]
+STEPS: dict[str, type[Step]] = {
+    "dataset": DatasetStep,
+    "head": HeadStep,
+    "weights": WeightsStep,
+    "schedule": ScheduleStep,
+    "review": ReviewStep,
+}
+ORDER = list(STEPS)
 TYPING_PAUSE = 0.3  # seconds without a key before the data are looked at, and the draft is kept
 
 
@@ -69,7 +77,7 @@ class WizardApp(StudioApp[None]):
         self.wizard = WizardScreen(data, out, dict(overrides or {}))
 
     def on_mount(self) -> None:
-        self.push_screen(self.wizard)
+        self.call_later(self.push_screen, self.wizard)  # once the theme is set, so that it is drawn once
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
@@ -122,6 +130,7 @@ class WizardScreen(Screen[None]):
         self.insisted: set[str] = set()  # steps that one tried to leave with something missing
         self.changed = False  # since the draft was restored or the recipe saved
         self.launched: RunFolder | None = None
+        self._offers: tuple[str, bool] | None = None  # what the footer was made for
         self._pause: Timer | None = None
         self._go_on_when_found = False
 
@@ -137,15 +146,15 @@ class WizardScreen(Screen[None]):
         with Container(id="body"):
             yield Sidebar()
             with Vertical(id="main"):
-                yield Static(id="banner", markup=False)
+                yield Words(id="banner")
                 with ContentSwitcher(id="steps", initial="step-dataset"):
-                    yield from (DatasetStep(), HeadStep(), WeightsStep(), ScheduleStep(), ReviewStep())
-                yield Static(id="help", markup=False)
+                    yield DatasetStep()  # the first screen waits for no other
+                yield Words(id="help")
         yield Footer()
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         self._say(self.greeting)
-        self.go_to("dataset")
+        await self.go_to("dataset")
         self._look()
 
     @property
@@ -172,7 +181,14 @@ class WizardScreen(Screen[None]):
         if not isinstance(step, ReviewStep):
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)
-        self.refresh_bindings()
+        if self._offers != (offers := (self.here, self._has_a_draft)):
+            self._offers = offers
+            self.refresh_bindings()
+
+    @property
+    def _has_a_draft(self) -> bool:
+        """Something to put aside, or to bring back."""
+        return bool(self.restored or self._aside or self.changed)
 
     def _merely_missing(self, key: str) -> bool:
         """An answer that nobody has had the time to give is no mistake, until one tries to go on without it."""
@@ -180,12 +196,15 @@ class WizardScreen(Screen[None]):
             return True
         return key in ("data", "source") and not self.draft.value(key) and decision_of(key) not in self.insisted
 
-    def go_to(self, name: str) -> None:
+    async def go_to(self, name: str) -> None:
         """Show a step. Every step may be visited at any time."""
         if name != self.here:
             self.left.add(self.here)
-        self.query_one("#steps", ContentSwitcher).current = f"step-{name}"
-        self.query_one("#help", Static).update("")
+        switcher = self.query_one("#steps", ContentSwitcher)
+        if not switcher.query(f"#step-{name}"):
+            await switcher.add_content(STEPS[name]())
+        switcher.current = f"step-{name}"
+        self.query_one("#help", Words).say("")
         self.show()
         self.call_after_refresh(self._focus_first)
 
@@ -194,8 +213,8 @@ class WizardScreen(Screen[None]):
             widget.focus()
 
     def _say(self, sentence: str) -> None:
-        banner = self.query_one("#banner", Static)
-        banner.update(sentence)
+        banner = self.query_one("#banner", Words)
+        banner.say(sentence)
         banner.display = bool(sentence)
 
     # --- answers ------------------------------------------------------------------------------------------------------
@@ -215,7 +234,7 @@ class WizardScreen(Screen[None]):
 
     @on(Asked)
     def _asked(self, event: Asked) -> None:
-        self.query_one("#help", Static).update(event.question.help)
+        self.query_one("#help", Words).say(event.question.help)
 
     def _after_a_pause(self, look: bool) -> None:
         """Typing is not interrupted by looking at half a path, nor by the disk."""
@@ -260,7 +279,7 @@ class WizardScreen(Screen[None]):
         )
 
     @on(Worker.StateChanged)
-    def _looked(self, event: Worker.StateChanged) -> None:
+    async def _looked(self, event: Worker.StateChanged) -> None:
         if event.worker.group != "look" or event.state != WorkerState.SUCCESS:
             return
         seen = event.worker.result
@@ -269,7 +288,7 @@ class WizardScreen(Screen[None]):
         self.show()
         if self._go_on_when_found:
             self._go_on_when_found = False
-            self.action_next()
+            await self.action_next()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 
@@ -281,18 +300,18 @@ class WizardScreen(Screen[None]):
             case "next":
                 return self.here != "review"
             case "back":
-                return self.here != STEPS[0]
+                return self.here != ORDER[0]
             case "save" | "launch":
                 return self.here == "review"
             case "browse":
                 return self.here == "dataset"
             case "afresh":
-                return bool(self.restored or self._aside or self.changed)
+                return self._has_a_draft
         return True
 
     @on(Input.Submitted)
     @on(DataTable.RowSelected)
-    def action_next(self) -> None:
+    async def action_next(self) -> None:
         """The next step, once this one's answers are good."""
         here = self.here
         if here == "review":
@@ -308,21 +327,21 @@ class WizardScreen(Screen[None]):
             self.show()
             self._focus_first()
             return
-        self.go_to(STEPS[STEPS.index(here) + 1])
+        await self.go_to(ORDER[ORDER.index(here) + 1])
 
     def _look_now(self) -> None:
         if self._look_after_pause:
             self._look()
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         """The step before."""
-        place = STEPS.index(self.here)
+        place = ORDER.index(self.here)
         if place:
-            self.go_to(STEPS[place - 1])
+            await self.go_to(ORDER[place - 1])
 
     @on(SidebarItem.Picked)
-    def _picked(self, event: SidebarItem.Picked) -> None:
-        self.go_to(event.name)
+    async def _picked(self, event: SidebarItem.Picked) -> None:
+        await self.go_to(event.name)
 
     def action_browse(self) -> None:
         """Look for the folder in a tree."""
@@ -332,7 +351,7 @@ class WizardScreen(Screen[None]):
         if folder is not None:
             self.post_message(Answered("data", _as_typed(folder)))
 
-    def action_afresh(self) -> None:
+    async def action_afresh(self) -> None:
         """Put the draft aside, or bring it back."""
         self.keep()
         if self._aside is None:
@@ -345,7 +364,7 @@ class WizardScreen(Screen[None]):
         self.draft.found, self.draft.trouble = None, ""
         self.left.clear()
         self.insisted.clear()
-        self.go_to(STEPS[0])
+        await self.go_to(ORDER[0])
         self._look()
 
     def action_keys(self) -> None:

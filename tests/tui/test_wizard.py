@@ -17,7 +17,7 @@ from textual.widgets._footer import FooterKey
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder
 from tests.clips import make_dataset
-from wizard.app import STEPS, WizardApp
+from wizard.app import ORDER, WizardApp
 from wizard.dashboard import DashboardScreen
 from wizard.drafts import SavedDraft, drafts_file, find_draft, forget_draft, keep_draft
 from wizard.widgets.choice import Choice
@@ -101,7 +101,7 @@ async def test_from_the_first_screen_to_a_saved_recipe_by_keyboard(size: tuple[i
     async with app.run_test(size=size) as pilot:
         await type_in(pilot, "moves")
         await pilot.press("enter")
-        for step in STEPS[1:]:
+        for step in ORDER[1:]:
             await until(pilot, lambda step=step: wizard(pilot).here == step)
             await pilot.pause()
             if step != "review":
@@ -153,7 +153,7 @@ async def test_launch_saves_starts_the_engine_and_shows_the_dashboard(
     app = WizardApp(Path("moves"))
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         assert pilot.app.focused is not None and pilot.app.focused.id == "launch"
         await pilot.press("enter")
@@ -175,7 +175,7 @@ async def test_a_launched_run_trains_in_a_process_of_its_own(work: Path) -> None
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
         wizard(pilot).draft.give("start", "scratch")
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         await pilot.press("ctrl+l")
         await until(pilot, lambda: isinstance(pilot.app.screen, DashboardScreen))
@@ -284,7 +284,7 @@ async def test_the_tree_is_left_without_a_choice(work: Path) -> None:
 async def test_a_wrong_answer_is_judged_in_the_engines_words_and_holds_the_step(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("schedule")
+        await wizard(pilot).go_to("schedule")
         await pilot.pause()
         await pilot.press("down", "end", "backspace", "backspace", "x")
         assert problem(pilot, "schedule.epochs") == ('✗ [schedule] epochs must be a whole number, not the text "x".')
@@ -292,7 +292,7 @@ async def test_a_wrong_answer_is_judged_in_the_engines_words_and_holds_the_step(
         await pilot.pause()
         assert wizard(pilot).here == "schedule"
         assert field(pilot, "schedule.epochs").control.has_focus
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         assert "Not ready yet" in text_on_screen(pilot)
         assert pilot.app.screen.query_one("#launch", Button).disabled
@@ -303,7 +303,7 @@ async def test_a_wrong_answer_is_judged_in_the_engines_words_and_holds_the_step(
 async def test_an_emptied_field_goes_back_to_the_suggestion_when_it_is_left(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("schedule")
+        await wizard(pilot).go_to("schedule")
         await pilot.pause()
         await pilot.press("down", "end", "backspace", "backspace")
         epochs = field(pilot, "schedule.epochs").control
@@ -317,7 +317,7 @@ async def test_an_emptied_field_goes_back_to_the_suggestion_when_it_is_left(work
 async def test_what_follows_from_an_answer_is_inferred_again(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("schedule")
+        await wizard(pilot).go_to("schedule")
         await pilot.pause()
         await pilot.press("left")
         controls = [field(pilot, f"schedule.{key}").control for key in ("epochs", "milestones")]
@@ -329,7 +329,7 @@ async def test_what_follows_from_an_answer_is_inferred_again(work: Path) -> None
 async def test_a_choice_is_made_with_arrows_or_a_click(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("schedule")
+        await wizard(pilot).go_to("schedule")
         await pilot.pause()
         policy = field(pilot, "schedule.lr_policy").control
         assert isinstance(policy, Choice)
@@ -343,7 +343,7 @@ async def test_a_choice_is_made_with_arrows_or_a_click(work: Path) -> None:
 async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("weights")
+        await wizard(pilot).go_to("weights")
         await pilot.pause()
         assert "Suggested." in text_on_screen(pilot)
         assert "97 MB, to download" in text_on_screen(pilot)
@@ -357,7 +357,7 @@ async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> No
 async def test_weights_of_ones_own_must_be_there(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("weights")
+        await wizard(pilot).go_to("weights")
         await pilot.pause()
         await pilot.press("down", "down", "down")
         assert problem(pilot, "source") == ""
@@ -406,8 +406,8 @@ async def test_the_sidebar_tells_the_answers_and_what_is_wrong(work: Path) -> No
 async def test_nothing_is_cut_off(size: tuple[int, int], work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=size) as pilot:
         await found(pilot)
-        for name in STEPS:
-            wizard(pilot).go_to(name)
+        for name in ORDER:
+            await wizard(pilot).go_to(name)
             await pilot.pause()
             step = wizard(pilot).step
             # All of a step is in sight: nobody has to find out that it scrolls.
@@ -438,7 +438,7 @@ async def test_the_footer_offers_what_works_here(work: Path) -> None:
         await pilot.pause()
         assert {"Next", "Browse", "Keys", "Quit", "palette"} <= offered()
         assert not {"Back", "Save", "Afresh"} & offered()
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await until(pilot, lambda: "Save and launch" in offered())
         assert "Next" not in offered()
 
@@ -452,7 +452,7 @@ async def test_help_lists_the_keys_that_work(work: Path) -> None:
         assert "Go on to the next step" in text
         assert "Write the recipe" not in text
         await pilot.press("escape")
-        wizard(pilot).go_to("weights")
+        await wizard(pilot).go_to("weights")
         await pilot.pause()
         await pilot.press("question_mark")
         assert isinstance(pilot.app.screen, KeysScreen)
@@ -466,7 +466,7 @@ async def test_a_recipe_that_exists_is_left_alone(work: Path) -> None:
     app = WizardApp(Path("moves"))
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         assert "tsn-moves.toml is there already" in words_on_screen(pilot)
         await pilot.press("ctrl+s")
@@ -480,7 +480,7 @@ async def test_the_name_asked_for_is_taken_or_the_next_free_one(work: Path) -> N
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
         assert banner(pilot) == "r.toml is there already and stays as it is; this recipe will be r-2.toml."
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.press("ctrl+s")
     assert app.wizard.result.saved == Path("r-2.toml")
 
@@ -489,7 +489,7 @@ async def test_a_typed_name_that_exists_is_refused_at_its_field(work: Path) -> N
     (work / "r.toml").write_text("mine")
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         await pilot.press("up")
         assert field(pilot, "out").control.has_focus
@@ -507,7 +507,7 @@ async def test_what_cannot_be_saved_is_said_and_the_draft_stays(work: Path) -> N
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
         await pilot.press("ctrl+n", "end", "backspace", "2")
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "cannot be written" in banner(pilot))
@@ -521,7 +521,7 @@ async def test_a_launch_that_fails_says_so_and_can_be_tried_again(work: Path, mo
     app = WizardApp(Path("moves"))
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.pause()
         await pilot.press("ctrl+l")
         await until(pilot, lambda: "the run folder cannot be made" in banner(pilot))
@@ -538,7 +538,7 @@ async def test_a_draft_survives_and_is_offered_again(work: Path) -> None:
     app = WizardApp(Path("moves"))
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
-        wizard(pilot).go_to("schedule")
+        await wizard(pilot).go_to("schedule")
         await pilot.pause()
         await pilot.press("down", "end", "backspace", "backspace", "9")
     assert app.wizard.result.draft_kept
@@ -552,7 +552,7 @@ async def test_a_draft_survives_and_is_offered_again(work: Path) -> None:
         await pilot.press("ctrl+r")
         await found(pilot)
         assert wizard(pilot).draft.value("schedule.epochs") == 9
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.press("ctrl+s")
     assert load_recipe("tsn-moves.toml").schedule.epochs == 9
     assert not drafts_file().exists()
@@ -573,7 +573,7 @@ async def test_another_dataset_leaves_a_draft_alone(work: Path) -> None:
     async with app.run_test(size=SMALL) as pilot:
         await found(pilot)
         assert banner(pilot) == ""
-        wizard(pilot).go_to("review")
+        await wizard(pilot).go_to("review")
         await pilot.press("ctrl+s")
     assert load_recipe("tsn-moves.toml").schedule.epochs == 50
     kept = find_draft(None)
@@ -651,6 +651,6 @@ async def test_a_long_list_of_classes_scrolls(work: Path) -> None:
 
 async def test_the_table_has_a_row_for_every_start(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
-        wizard(pilot).go_to("weights")
+        await wizard(pilot).go_to("weights")
         await pilot.pause()
         assert pilot.app.screen.query_one(DataTable).row_count == 5

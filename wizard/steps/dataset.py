@@ -7,13 +7,13 @@ from pathlib import Path
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.reactive import reactive
-from textual.widgets import Static
 
 from wizard.decisions import Draft, Question
 from wizard.steps.step import Step
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount
 from wizard.widgets.field import Field
 from wizard.widgets.paths import PathSuggester
+from wizard.widgets.words import Words
 from wizard.words import count
 
 WELCOME = """\
@@ -45,11 +45,11 @@ class DatasetStep(Step):
 
     def compose_fields(self) -> ComposeResult:
         yield from super().compose_fields()
-        yield Static(id="found", markup=False)
-        yield Static(id="remarks", classes="quiet", markup=False)
+        yield Words(id="found")
+        yield Words(id="remarks", classes="quiet")
 
     def compose_rest(self) -> ComposeResult:
-        yield Static(id="legend", markup=False)
+        yield Words(id="legend")
         yield ClassBars()
 
     def field(self, question: Question) -> Field:
@@ -58,14 +58,14 @@ class DatasetStep(Step):
         return Field(question)
 
     def show_rest(self, draft: Draft) -> None:
-        found = self.query_one("#found", Static)
-        found.update(self._finding(draft))
-        self.query_one("#remarks", Static).update("\n".join(draft.found.notes) if draft.found else "")
+        found = self.query_one("#found", Words)
+        found.say(self._finding(draft))
+        self.query_one("#remarks", Words).say("\n".join(draft.found.notes) if draft.found else "")
         counts = class_counts(draft)
-        bars, legend = self.query_one(ClassBars), self.query_one("#legend", Static)
+        bars, legend = self.query_one(ClassBars), self.query_one("#legend", Words)
         bars.counts = counts
         bars.display = legend.display = bool(counts)
-        legend.update(
+        legend.say(
             Content.assemble(
                 (f"{TRAIN} ", "$primary"),
                 f"{count(draft.train_clips, 'training clip')}   ",

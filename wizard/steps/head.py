@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
 from wizard.decisions import SCRATCH, Draft, published_for, shown
 from wizard.steps.step import Step
+from wizard.widgets.words import Words
 
 # What the last layer of a torchvision ResNet sees.
 FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
@@ -27,16 +27,16 @@ class HeadStep(Step):
     name_of_decision = "head"
 
     def compose_rest(self) -> ComposeResult:
-        yield Static(id="network", markup=False)
-        yield Static(id="class-names", markup=False)
+        yield Words(id="network")
+        yield Words(id="class-names")
 
     def show_rest(self, draft: Draft) -> None:
-        self.query_one("#network", Static).update(network(draft))
+        self.query_one("#network", Words).say(network(draft))
         names = draft.found.classes if draft.found else ()
         listed = [f"{number} {name}" for number, name in enumerate(names)]
         if len(listed) > MOST_NAMES:
             listed[MOST_NAMES:] = [f"… and {len(names) - MOST_NAMES} more"]
-        self.query_one("#class-names", Static).update("Classes by id:  " + "  ·  ".join(listed) if listed else "")
+        self.query_one("#class-names", Words).say("Classes by id:  " + "  ·  ".join(listed) if listed else "")
 
 
 def network(draft: Draft) -> Content:

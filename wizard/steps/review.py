@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from wizard.decisions import DECISIONS, Draft, Question, decision_of, is_cached, published_for
 from wizard.steps.step import Step
 from wizard.widgets.field import Field
+from wizard.widgets.words import Words
 
 # Few colours: tables stand out, remarks step back. A highlighter for all languages would delay the first screen.
 TOKENS = re.compile(
@@ -43,8 +44,8 @@ class ReviewStep(Step):
 
     def compose_fields(self) -> ComposeResult:
         with VerticalScroll(id="toml-scroll"):
-            yield Static(id="toml", markup=False)
-        yield Static(id="to-do", markup=False)
+            yield Words(id="toml")
+        yield Words(id="to-do")
         for question in self.decision.questions:
             yield self.field(question)
 
@@ -52,7 +53,7 @@ class ReviewStep(Step):
         return Field(question)
 
     def compose_rest(self) -> ComposeResult:
-        yield Static(id="facts", markup=False)
+        yield Words(id="facts")
         with Horizontal(id="buttons"):
             yield Button("Save and launch", id="launch", variant="primary", compact=True, action="screen.launch")
             yield Button("Save", id="save", compact=True, action="screen.save")
@@ -60,17 +61,17 @@ class ReviewStep(Step):
 
     def show(self, draft: Draft, problems: Mapping[str, str]) -> None:
         super().show(draft, problems)
-        to_do = self.query_one("#to-do", Static)
+        to_do = self.query_one("#to-do", Words)
         to_do.display = bool(problems)
         self.query_one("#toml-scroll").display = not problems
-        to_do.update("\n".join(["Not ready yet:", *(f"✗ {_step_of(key)}: {line}" for key, line in problems.items())]))
+        to_do.say("\n".join(["Not ready yet:", *(f"✗ {_step_of(key)}: {line}" for key, line in problems.items())]))
         if not problems:
-            self.query_one("#toml", Static).update(coloured(draft.toml()))
+            self.query_one("#toml", Words).say(coloured(draft.toml()))
         for name in ("#launch", "#save"):
             self.query_one(name, Button).disabled = bool(problems)
 
     def show_rest(self, draft: Draft) -> None:
-        self.query_one("#facts", Static).update(_facts(draft))
+        self.query_one("#facts", Words).say(_facts(draft))
 
     def first_focus(self) -> Widget | None:
         launch = self.query_one("#launch", Button)

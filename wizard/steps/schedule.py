@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
 from engine.errors import RecipeError
 from engine.learning_rate import lr_arithmetic, lr_at
@@ -12,6 +11,7 @@ from engine.recipe import Schedule
 from wizard.decisions import Draft
 from wizard.steps.step import Step
 from wizard.widgets.curve import Curve, Line
+from wizard.widgets.words import Words
 
 POINTS = 400
 
@@ -27,18 +27,22 @@ class ScheduleStep(Step):
     """
     name_of_decision = "schedule"
 
+    _drawn: Schedule | None = None
+
     def compose_rest(self) -> ComposeResult:
-        yield Static(id="arithmetic", markup=False)
+        yield Words(id="arithmetic")
         yield Curve("learning rate", [Line("lr")])
 
     def show_rest(self, draft: Draft) -> None:
         try:
             schedule = draft.recipe_as_far_as_it_goes().schedule
         except RecipeError:
-            self.query_one("#arithmetic", Static).update("")
+            self.query_one("#arithmetic", Words).say("")
             return
-        self.query_one("#arithmetic", Static).update(_arithmetic(draft, schedule))
-        draw(self.query_one(Curve), schedule)
+        self.query_one("#arithmetic", Words).say(_arithmetic(draft, schedule))
+        if schedule != self._drawn:
+            self._drawn = schedule
+            draw(self.query_one(Curve), schedule)
 
 
 def _arithmetic(draft: Draft, schedule: Schedule) -> Content:

@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from wizard.decisions import DECISIONS, Draft, Question
 from wizard.widgets.field import Answered, Asked, Field
+from wizard.widgets.words import Words
 
 
 class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
@@ -41,9 +42,9 @@ class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
         super().__init__(id=f"step-{self.decision.name}")
 
     def compose(self) -> ComposeResult:
-        yield Static(self.decision.asks, classes="asks", markup=False)
+        yield Static(self.decision.asks, classes="asks")
         yield from self.compose_fields()
-        yield Static(id="notes", classes="note gap", markup=False)
+        yield Words(id="notes", classes="note gap")
         yield from self.compose_rest()
 
     def compose_fields(self) -> ComposeResult:
@@ -64,9 +65,9 @@ class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
             field.display = question.applies(draft)
             choices = question.choices(draft) if question.choices else None
             field.show(draft.answer(question.key), problems.get(question.key, ""), choices)
-        notes = self.query_one("#notes", Static)
+        notes = self.query_one("#notes", Words)
         sentences = draft.warnings(self.decision.name)
-        notes.update("\n".join(f"! {sentence}" for sentence in sentences))
+        notes.say("\n".join(f"! {sentence}" for sentence in sentences))
         notes.display = bool(sentences)
         self.show_rest(draft)
 

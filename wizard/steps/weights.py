@@ -6,12 +6,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from wizard.decisions import OWN, SCRATCH, Draft, Question, is_cached, published_for, shown, start_keys, start_title
 from wizard.steps.step import Step
 from wizard.widgets.field import Answered, Field
 from wizard.widgets.paths import PathSuggester
+from wizard.widgets.words import Words
 
 COLUMNS = {"Model": 21, "Trained on": 20, "Top-1": 6, "File": 18}  # and their widths
 
@@ -33,7 +34,7 @@ class WeightsStep(Step):
 
     def compose_fields(self) -> ComposeResult:
         yield DataTable(cursor_type="row", zebra_stripes=False)
-        yield Static(id="why", markup=False)
+        yield Words(id="why")
         for question in self.decision.questions[1:]:
             yield self.field(question)
 
@@ -43,7 +44,7 @@ class WeightsStep(Step):
         return Field(question, broad=True)
 
     def compose_rest(self) -> ComposeResult:
-        yield Static(id="reuse", markup=False)
+        yield Words(id="reuse")
 
     def on_mount(self) -> None:
         table = self.query_one(DataTable)
@@ -65,8 +66,8 @@ class WeightsStep(Step):
         if table.cursor_row != start_keys().index(chosen):
             with self.prevent(DataTable.RowHighlighted):
                 table.move_cursor(row=start_keys().index(chosen))
-        self.query_one("#why", Static).update(_why(draft))
-        self.query_one("#reuse", Static).update(_reuse(draft))
+        self.query_one("#why", Words).say(_why(draft))
+        self.query_one("#reuse", Words).say(_reuse(draft))
 
     @on(DataTable.RowHighlighted)
     def _choose(self, event: DataTable.RowHighlighted) -> None:

@@ -7,10 +7,11 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.suggester import Suggester
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Label
 
 from wizard.decisions import Answer, Question, parse_answer, shown
 from wizard.widgets.choice import Choice
+from wizard.widgets.words import Words
 
 
 class Answered(Message):
@@ -40,6 +41,7 @@ class Field(Vertical):
         Input { width: 18; margin-right: 2; background: $panel; }
         Choice { width: auto; margin-right: 3; }
         Input:focus, Choice:focus { background: $primary 25%; }
+        &:ansi Input { text-style: underline; }
         .why { width: 1fr; height: auto; color: $text-muted; }
         .problem { display: none; color: $text-error; padding-left: 15; height: auto; }
         .why.empty { display: none; }
@@ -67,10 +69,10 @@ class Field(Vertical):
             yield Label(self.question.label, classes="label")
             yield self.control
             if not self.broad:
-                yield Static(classes="why", markup=False)
+                yield Words(classes="why")
         if self.broad:
-            yield Static(classes="why", markup=False)
-        yield Static(classes="problem", markup=False)
+            yield Words(classes="why")
+        yield Words(classes="problem")
 
     def show(self, answer: Answer, problem: str = "", choices: dict[str, str] | None = None) -> None:
         """Fill in the answer that holds. What is being typed right now is left alone."""
@@ -78,10 +80,10 @@ class Field(Vertical):
             self.control.show(choices or {}, shown(answer.value))
         elif not self._is_being_typed(answer):
             self._fill(self.control, shown(answer.value))
-        why = self.query_one(".why", Static)
-        why.update(answer.why)
+        why = self.query_one(".why", Words)
+        why.say(answer.why)
         why.set_class(not answer.why, "empty")
-        self.query_one(".problem", Static).update(f"✗ {problem}")
+        self.query_one(".problem", Words).say(f"✗ {problem}")
         self.set_class(bool(problem), "wrong")
         self.set_class(answer.given, "given")
 

@@ -8,6 +8,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from wizard.decisions import DECISIONS, Decision
+from wizard.widgets.words import Words
 
 SEEN, WRONG, NOT_YET, HERE = "✓", "✗", "·", "▸"
 
@@ -17,11 +18,11 @@ class SidebarItem(Vertical):
 
     DEFAULT_CSS = """
     SidebarItem {
-        height: auto; padding: 0 1; margin-bottom: 1; border-left: outer $surface;
+        height: auto; padding: 0 1 0 2; margin-bottom: 1;
         Static { height: auto; }
         .summary { color: $text-muted; padding-left: 2; }
         &:hover { background: $panel; }
-        &.here { border-left: outer $primary; .title { text-style: bold; color: $primary; } }
+        &.here { border-left: outer $primary; padding-left: 1; .title { text-style: bold; color: $primary; } }
         &.wrong .title { color: $text-error; }
     }
     """
@@ -38,13 +39,13 @@ class SidebarItem(Vertical):
         self.decision = decision
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="title", markup=False)
-        yield Static(classes="summary", markup=False)
+        yield Words(classes="title")
+        yield Words(classes="summary")
 
     def show(self, mark: str, here: bool, summary: str) -> None:
         state = f"{HERE} {self.decision.title}{f' {WRONG}' if mark == WRONG else ''}" if here else ""
-        self.query_one(".title", Static).update(state or f"{mark} {self.decision.title}")
-        self.query_one(".summary", Static).update(summary)
+        self.query_one(".title", Words).say(state or f"{mark} {self.decision.title}")
+        self.query_one(".summary", Words).say(summary)
         self.set_class(here, "here")
         self.set_class(mark == WRONG, "wrong")
 
