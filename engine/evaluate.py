@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from engine.torchvision_schemas import torchmetrics
 
 @dataclass(frozen=True)
 class Metrics:
-    """Over the clips that could be decoded. Accuracies are shares, 0..1."""
+    """Over the clips that could be decoded. Accuracies are shares, 0..1; NaN where there was no clip."""
 
     loss: float
     top1: float
@@ -48,7 +49,7 @@ class Metrics:
 def evaluate(
     model: nn.Module, clips: Sequence[Clip], recipe: Recipe, test_views: bool = False, workers: int = 0
 ) -> Metrics:
-    """Measure `model` (on the device it is on) on `clips`.
+    """Measure `model` (on the device it is on) on `clips`, as the recipe it was built from says.
 
     test_views: many crops a clip and `run.test_segments` frames, averaged as `run.average_clips` says; else the one
     centre view that validation during training uses. Clips that cannot be decoded are left out.
@@ -68,16 +69,14 @@ def measure(
     between_batches: Callable[[Any], None] = lambda batch: None,
 ) -> Metrics:
     """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
-    classes = len(recipe.dataset.classes)
+    classes = int(recipe.head.num_classes)
     metrics = torchmetrics.classification
     top1 = metrics.MulticlassAccuracy(classes, average="micro").to(device)
     top5 = metrics.MulticlassAccuracy(classes, top_k=min(5, classes), average="micro").to(device)
     confusion = metrics.MulticlassConfusionMatrix(classes).to(device)
     losses: list[torch.Tensor] = []
     predictions: list[tuple[int, int, float]] = []
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with _evaluating(model):
         for batch in loader:
             if len(batch.labels):
                 labels = batch.labels.to(device)  # [B]
@@ -89,18 +88,29 @@ def measure(
                 probability, predicted = scores.exp().max(dim=1)
                 predictions += zip(batch.clips, predicted.tolist(), probability.tolist(), strict=True)
             between_batches(batch)
-    model.train(was_training)
     counts = confusion.compute().cpu()
     per_class = counts.diag() / counts.sum(dim=1)  # 0/0 is NaN: a class without clips
     return Metrics(
         loss=float(torch.cat(losses).mean()) if losses else float("nan"),
-        top1=float(top1.compute()),
-        top5=float(top5.compute()),
+        top1=float(top1.compute()) if losses else float("nan"),
+        top5=float(top5.compute()) if losses else float("nan"),
         mean_class_accuracy=float(per_class.nanmean()),
         per_class=per_class.tolist(),
         confusion=counts,
         predictions=predictions,
     )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; the mode it was in comes back, also where the pass was ended early."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:

@@ -31,6 +31,8 @@ def test_run(run: RunFolder) -> Metrics:
     model.to(choose_device(recipe.run.device))
 
     metrics = evaluate(model, clips.val, recipe, test_views=True, workers=int(recipe.run.workers))
+    if not metrics.predictions:
+        raise DataError(f"{recipe.dataset.root}: none of the {len(clips.val)} validation clips can be decoded.")
     folder = run.report / "test"
     write_report(folder, metrics, clips.val, clips.classes)
     summary = {
