@@ -36,13 +36,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         document = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist: the run was ended before its first checkpoint.") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from None
     except Exception as error:  # torch raises many kinds for a damaged file; none of them is worth a traceback
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise WeightsError(f"{path} is damaged and cannot be loaded ({reason}).") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of an ftwiz run; as pretrained weights, name it in load_from.")
-    if document["version"] != FORMAT_VERSION:
-        raise WeightsError(f"{path} was written by another version of ftwiz (format {document['version']}).")
+    if document.get("version") != FORMAT_VERSION:
+        raise WeightsError(f"{path} was written by another version of ftwiz (format {document.get('version')}).")
     return document
 
 
@@ -53,9 +55,12 @@ def keep_as(checkpoint: Path, name: str) -> None:
     aside.unlink(missing_ok=True)
     try:
         os.link(checkpoint, aside)
-    except OSError:
-        shutil.copyfile(checkpoint, aside)
+    except OSError:  # a file system without links
+        with open(checkpoint, "rb") as file, atomic_write(target) as copy:
+            shutil.copyfileobj(file, copy)
+        return
     os.replace(aside, target)
+    aside.unlink(missing_ok=True)  # where both are one file already, replacing does nothing
 
 
 def random_state() -> dict[str, Any]:
@@ -69,4 +74,4 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])  # maybe on another machine
