@@ -200,17 +200,18 @@ class WizardScreen(Screen[None]):
         """Show a step. Every step may be visited at any time."""
         if name != self.here:
             self.left.add(self.here)
+            self._say("")
         switcher = self.query_one("#steps", ContentSwitcher)
         if not switcher.query(f"#step-{name}"):
             await switcher.add_content(STEPS[name]())
         switcher.current = f"step-{name}"
         self.query_one("#help", Words).say("")
         self.show()
-        self.call_after_refresh(self._focus_first)
+        self._focus_first()
 
     def _focus_first(self) -> None:
-        if self.is_current and (widget := self.step.first_focus()):
-            widget.focus()
+        """At once: keys typed right after a step changed are meant for the new one."""
+        self.set_focus(self.step.first_focus())
 
     def _say(self, sentence: str) -> None:
         banner = self.query_one("#banner", Words)
@@ -356,15 +357,16 @@ class WizardScreen(Screen[None]):
         self.keep()
         if self._aside is None:
             self._aside, self._kept = self._kept, SavedDraft(uuid4().hex, dict(self.asked), time.time())
-            self._say("Started afresh. Ctrl+R brings your draft back.")
+            sentence = "Started afresh. Ctrl+R brings your draft back."
         else:
             self._kept, self._aside = self._aside, None
-            self._say("Your draft is back.")
+            sentence = "Your draft is back."
         self.draft.given, self.changed = dict(self._kept.given), False
         self.draft.found, self.draft.trouble = None, ""
+        await self.go_to(ORDER[0])
         self.left.clear()
         self.insisted.clear()
-        await self.go_to(ORDER[0])
+        self._say(sentence)
         self._look()
 
     def action_keys(self) -> None:

@@ -34,15 +34,17 @@ class ScheduleStep(Step):
         yield Curve("learning rate", [Line("lr")])
 
     def show_rest(self, draft: Draft) -> None:
+        arithmetic, curve = self.query_one("#arithmetic", Words), self.query_one(Curve)
         try:
             schedule = draft.recipe_as_far_as_it_goes().schedule
         except RecipeError:
-            self.query_one("#arithmetic", Words).say("")
+            arithmetic.display = curve.display = False  # nothing follows from an impossible answer
             return
-        self.query_one("#arithmetic", Words).say(_arithmetic(draft, schedule))
+        arithmetic.display = curve.display = True
+        arithmetic.say(_arithmetic(draft, schedule))
         if schedule != self._drawn:
             self._drawn = schedule
-            draw(self.query_one(Curve), schedule)
+            draw(curve, schedule)
 
 
 def _arithmetic(draft: Draft, schedule: Schedule) -> Content:
