@@ -39,6 +39,9 @@ MIN_STEPS_PER_EPOCH, MIN_STEPS, MIN_BATCH, MAX_EPOCHS = 8, 300, 4, 100
 KEPT_CHECKPOINTS = 10
 FEW_CLIPS = 20
 
+# What torchvision calls the files, which only torchvision knows and importing it takes seconds; held by a test.
+TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
+
 # Keys that say where the data lie. A preset's own must not show through when the data are the user's.
 LOCATION = ("format", "root", "val_root", "annotations", "train_list", "val_list", "split", "classes", "groups")
 
@@ -229,10 +232,12 @@ def is_cached(published: Published) -> bool:
     """Whether a published checkpoint is on this disk already, or will have to be downloaded."""
     from engine.weights.fetch import checkpoints_folder
 
-    folder = checkpoints_folder()
-    if published.load_from:
-        return (folder / published.load_from.rpartition("/")[2]).is_file()
-    return any(folder.glob(f"{published.backbone.removeprefix('torchvision://')}-*.pth"))
+    return (checkpoints_folder() / file_of(published)).is_file()
+
+
+def file_of(published: Published) -> str:
+    """The file name that its download is kept under."""
+    return TORCHVISION_FILES.get(published.backbone) or published.load_from.rpartition("/")[2]
 
 
 # --- the draft --------------------------------------------------------------------------------------------------------

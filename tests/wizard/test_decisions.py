@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import DataError, RecipeError
 from engine.recipe import TABLES, load_recipe
-from engine.weights.published import PUBLISHED
+from engine.weights.published import PUBLISHED, Published
 from wizard.decisions import (
     BACKWARDS,
     DECISIONS,
@@ -24,6 +24,7 @@ from wizard.decisions import (
     SCRATCH,
     Draft,
     decision_of,
+    file_of,
     free_path,
     inferred,
     is_cached,
@@ -515,6 +516,13 @@ def test_weights_in_the_cache_are_known(tmp_path: Path, monkeypatch: pytest.Monk
     cache = tmp_path / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     for published in PUBLISHED:
-        name = published.load_from.rpartition("/")[2] or "resnet50-0676ba61.pth"
-        (cache / name).touch()
+        (cache / file_of(published)).touch()
         assert is_cached(published)
+
+
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_the_file_looked_for_is_the_one_that_will_be_fetched(published: Published) -> None:
+    from engine.weights.load import address_of
+
+    address = published.load_from or address_of(published.backbone)
+    assert file_of(published) == address.rpartition("/")[2]
