@@ -1,0 +1,44 @@
+"""torchvision imports beside any torch; nothing is declared that is there already."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_torchvision_and_torchmetrics_import_and_work() -> None:
+    assert (
+        run(
+            """
+from engine.torchvision_schemas import torchmetrics, torchvision
+import torch
+model = torchvision.models.squeezenet1_1(weights=None).eval()
+accuracy = torchmetrics.classification.MulticlassAccuracy(1000)
+print(model(torch.zeros(1, 3, 64, 64)).shape[1], bool(accuracy))
+"""
+        )
+        == "1000 True"
+    )
+
+
+def test_schemas_that_are_there_are_left_alone() -> None:
+    """As beside a matching build, which declares them itself. A second declaration would raise."""
+    assert (
+        run(
+            """
+import torch
+library = torch.library.Library("torchvision", "DEF")
+library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from engine import torchvision_schemas
+print(torchvision_schemas.LIBRARY is None, hasattr(torchvision_schemas.torchvision.models, "resnet18"))
+"""
+        )
+        == "True True"
+    )
