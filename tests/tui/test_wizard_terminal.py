@@ -35,7 +35,8 @@ def ftwiz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         child = pexpect.spawn(
             sys.executable, ["-P", "-c", "from wizard.cli import main; main()", "new", *arguments],
-            env=inherited | {"PROMPT_TOOLKIT_NO_CPR": "1"} | environment, encoding="utf-8", dimensions=(size[1], size[0]), timeout=60,
+            env=inherited | {"PROMPT_TOOLKIT_NO_CPR": "1"} | environment,
+            encoding="utf-8", dimensions=(size[1], size[0]), timeout=60,
         )  # fmt: skip
         child.logfile_read = io.StringIO()
         children.append(child)
