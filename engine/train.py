@@ -87,11 +87,11 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
             with training.autocast():
                 logits = model(normalise(frames, training.recipe.model))  # [B, num_classes]
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=schedule.label_smoothing)
-            stop_if_not_finite(training, loss, batch)
 
             training.optimizer.zero_grad()
             loss.backward()
             grad_norm = clip_gradients(model.parameters(), schedule)
+            stop_if_not_finite(training, loss, grad_norm, batch)
             training.optimizer.step()
             meter.add(loss.item(), logits, labels, grad_norm.item())
         training.scheduler.step()
@@ -145,13 +145,14 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
     return best
 
 
-def stop_if_not_finite(training: Training, loss: torch.Tensor, batch: Batch) -> None:
+def stop_if_not_finite(training: Training, loss: torch.Tensor, grad_norm: torch.Tensor, batch: Batch) -> None:
     """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt."""
-    if torch.isfinite(loss):
+    if torch.isfinite(loss) and torch.isfinite(grad_norm):
         return
     clips = ", ".join(training.clips.train[number].path for number in batch.clips[:3])
+    what = f"gradient's norm is {grad_norm.item()}" if torch.isfinite(loss) else f"loss is {loss.item()}"
     raise TrainingError(
-        f"The loss is {loss.item()} at step {training.step + 1} (clips: {clips}, …), before any weight was changed by "
+        f"The {what} at step {training.step + 1} (clips: {clips}, …), before any weight was changed by "
         f"it. Try half the learning rate (--set schedule.lr={training.recipe.schedule.lr / 2:g}), a warm-up "
         "(schedule.warmup_epochs) or a smaller schedule.grad_clip_norm."
     )

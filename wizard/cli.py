@@ -74,6 +74,8 @@ def new(
         _say(f"Wrote {result.saved}. Train with: ftwiz run {_quoted(result.saved)}" if not result.run else "")
     if result.run:
         _say_where(result.run)
+    if result.draft_kept:
+        _say("Your draft is kept; `ftwiz new` goes on with it.")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_it_learns(tmp_path: Path, videos: Path) -> None:
     """Three colours are no riddle: the training loss falls far below that of guessing, ln 3 = 1.1."""
     run = new_run(tmp_path, videos, schedule="epochs = 6\nlr = 0.005", model='backbone = "resnet18"')
     steps = train(run).steps
-    assert sum(step.loss for step in steps[-3:]) / 3 < 0.4 < 1.0 < steps[0].loss
+    assert median(step.loss for step in steps[-6:]) < 0.5 < 1.0 < steps[0].loss
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_workers(tmp_path: Path, videos: Path) -> None:
@@ -134,7 +135,9 @@ def test_a_clip_that_does_not_decode_is_left_out_and_named(tmp_path: Path) -> No
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path, videos: Path) -> None:
     run = new_run(tmp_path, videos, schedule="lr = 1e30\ngrad_clip_norm = 0.0\nmomentum = 0.0")
-    with pytest.raises(TrainingError, match=r"The loss is .* at step \d+ \(clips: .*mp4.*schedule\.lr="):
+    with pytest.raises(
+        TrainingError, match=r"The (loss|gradient's norm) is .* at step \d+ \(clips: .*mp4.*schedule\.lr="
+    ):
         train(run)
 
 

@@ -1,0 +1,44 @@
+"""Takes the README's pictures from a real demo: `ftwiz demo && python docs/pictures.py ftwiz-demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from textual.app import App
+
+from engine.run_folder import find_runs
+from wizard.app import WizardApp
+from wizard.dashboard import WatchApp
+
+HERE = Path(__file__).parent
+SIZE = (120, 36)
+
+
+async def photograph(app: App, name: str, *keys: str) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause(2.0)  # the videos are counted, the log is read
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.5)
+        app.save_screenshot(f"{name}.svg", str(HERE))
+
+
+async def main(demo: Path) -> None:
+    os.chdir(demo)  # the pictures show short paths
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()  # no draft of yours
+    runs = [run for run in find_runs(Path("runs")) if run.path.name.startswith("fine-tune")]
+    videos = Path("videos/motions")
+    await photograph(WizardApp(videos), "wizard")
+    await photograph(WizardApp(videos), "wizard-head", "ctrl+n")
+    await photograph(WizardApp(videos), "wizard-weights", "ctrl+n", "ctrl+n")
+    await photograph(WizardApp(videos), "wizard-schedule", "ctrl+n", "ctrl+n", "ctrl+n")
+    await photograph(WizardApp(videos), "wizard-review", "ctrl+n", "ctrl+n", "ctrl+n", "ctrl+n")
+    await photograph(WatchApp(runs[-1]), "dashboard")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else "ftwiz-demo").resolve()))
