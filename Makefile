@@ -3,9 +3,11 @@
 #
 #   ARGS="…"            handed to the command: make demo ARGS=--json, make quick ARGS="-k recipe"
 #   PYTHON=python3.12   the Python that .venv is made with; default: the first below that is new enough
+#   JOBS=4              tests at a time; 0 runs them in one process, for a debugger
 #   PIP_ARGS="…"        handed to pip, for example to choose another build of PyTorch
 
 VENV := .venv
+JOBS := 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHONS = $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11)
@@ -29,11 +31,11 @@ demo: $(STAMP)
 
 test: lint
 	@echo 'All tests that need no GPU. Some train small models: a few minutes.' >&2
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 quick: $(STAMP)
 	@$(BIN)/python -m ruff check --quiet .
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m 'not slow' $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff check --quiet .

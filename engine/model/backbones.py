@@ -1,4 +1,4 @@
-"""Image classifiers as backbones: any of torchvision's, with its last layer taken off."""
+"""Image classifiers as backbones: any of torchvision's and a slim one of ours, with the last layer taken off."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch import nn
 from torch.func import functional_call
 
 from engine.errors import RecipeError
+from engine.model.slim_resnet import resnet10_slim
 from engine.torchvision_schemas import torchvision
 
 _IMAGENET_CLASSES = 1000
+_OURS = {"resnet10_slim": resnet10_slim}
 # These two return a tuple while training unless told otherwise.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
@@ -29,14 +31,17 @@ def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
         close = difflib.get_close_matches(name, backbone_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else "see torchvision's list of classification models."
         raise RecipeError(f'[model] backbone = "{name}" is not an image classifier of torchvision; {hint}')
-    classifier = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
+    if name in _OURS:
+        classifier = _OURS[name]()
+    else:
+        classifier = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     backbone = _without_last_layer(classifier)
     return backbone, _features(name, backbone, frame_size)
 
 
 def backbone_names() -> list[str]:
     """All that `model.backbone` can name."""
-    return torchvision.models.list_models(module=torchvision.models)
+    return [*torchvision.models.list_models(module=torchvision.models), *_OURS]
 
 
 def _without_last_layer(classifier: nn.Module) -> nn.Module:

@@ -83,6 +83,7 @@ def test_the_forward_pass_computes_in_the_precision(precision: str, dtype: torch
     assert layer(torch.ones(1, 4)).dtype == layer.weight.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_deterministic_is_switched_on() -> None:
     """In a process of its own: the switch is for good."""
     code = """

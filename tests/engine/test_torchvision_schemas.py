@@ -12,6 +12,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_torchvision_and_torchmetrics_import_and_work() -> None:
     assert (
         run(
@@ -27,6 +28,7 @@ print(model(torch.zeros(1, 3, 64, 64)).shape[1], bool(accuracy))
     )
 
 
+@pytest.mark.slow
 def test_schemas_that_are_there_are_left_alone() -> None:
     """As beside a matching build, which declares them itself. A second declaration would raise."""
     assert (

@@ -118,6 +118,7 @@ async def test_from_the_first_screen_to_a_saved_recipe_by_keyboard(size: tuple[i
     assert not drafts_file().exists()
 
 
+@pytest.mark.slow
 async def test_every_answer_can_be_changed_on_the_way(work: Path) -> None:
     (work / "mine.pth").write_bytes(b"PK\x03\x04")
     app = WizardApp(Path("moves"))
@@ -354,6 +355,7 @@ async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> No
         assert wizard(pilot).here == "schedule"
 
 
+@pytest.mark.slow
 async def test_weights_of_ones_own_must_be_there(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -372,6 +374,7 @@ async def test_weights_of_ones_own_must_be_there(work: Path) -> None:
 # --- moving about -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_every_step_can_be_revisited_by_key_mouse_and_palette(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=LARGE) as pilot:
         await found(pilot)
@@ -635,6 +638,7 @@ def test_bars_keep_to_their_width_and_hide_no_clip(width: int) -> None:
     assert all(line.plain.isprintable() for line in lines)
 
 
+@pytest.mark.slow
 async def test_a_long_list_of_classes_scrolls(work: Path) -> None:
     for number in range(60):
         (work / "many" / f"class {number:02}").mkdir(parents=True)
