@@ -30,7 +30,7 @@ def write_video(path: Path, images: Iterable[np.ndarray], fps: int = 25, gop: in
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.thread_count = 1
-                stream.options = {"preset": "veryfast", "crf": "18", "g": str(gop), "keyint_min": str(gop)}
+                stream.options = {"preset": "veryfast", "qp": "18", "g": str(gop), "keyint_min": str(gop)}
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         if stream is not None:
             container.mux(stream.encode())
