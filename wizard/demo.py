@@ -250,6 +250,7 @@ shift_div = 4                       # small networks like a larger shift: half o
 [head]
 num_classes = "auto"
 dropout = 0.0
+init_std = 0.1                      # the usual 0.01 lets so small a network wait long before it learns anything
 
 [dataset]
 format = "folders"
@@ -261,9 +262,9 @@ flip = 0.0                          # a mirrored slide to the left is one to the
 
 [schedule]
 epochs = {pretraining_epochs}
-batch_size = 8
+batch_size = 16
 optimizer = "adamw"
-lr = 0.0015
+lr = 0.002
 lr_batch_size = 0                   # use lr as it is
 weight_decay = 0.01
 lr_policy = "cosine"
@@ -289,6 +290,7 @@ root = "videos/motions"             # {motion_clips} clips a class, against {pre
 
 [schedule]
 epochs = {epochs}
+batch_size = 8                      # few clips: more steps an epoch
 checkpoint_interval = {epochs}
 
 [weights]
