@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats import read_clips, ucf101
+from engine.dataset.formats import kinetics400, read_clips, ucf101
 from engine.dataset.formats.files import (
     Disk,
     counted,
@@ -22,8 +22,7 @@ from engine.dataset.formats.files import (
 )
 from engine.dataset.formats.folders import split_folders
 from engine.dataset.formats.groups import read_groups
-from engine.dataset.formats.lists import numbered_lines, read_entries
-from engine.dataset.formats.mmaction_video import TRAIN, VAL, lists_named
+from engine.dataset.formats.lists import TRAIN, VAL, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -53,7 +52,7 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     annotations = _folder(annotations) if annotations else None
     if not entries(path):
         raise DataError(f"{path} is empty; put a folder of videos for each class in it.")
-    guess = _as_ucf101(path, annotations) or _as_mmaction_video(path, annotations)
+    guess = _as_ucf101(path, annotations) or _as_kinetics400(path, annotations) or _as_mmaction_video(path, annotations)
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
@@ -95,6 +94,35 @@ def _folder(path: Path) -> Path:
     return path
 
 
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _places(path: Path, annotations: Path | None) -> list[Path]:
+    """Where lists may lie."""
+    return [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
+
+
+def _pairs(folder: Path, kind: str, known: Callable[[Path], bool]) -> Iterator[tuple[Path, Path]]:
+    """Training lists of a kind, each with the validation list of the same name but for the split's word."""
+    val_lists = [path for path in lists_named(folder, VAL, kind) if known(path)]
+    for train_list in lists_named(folder, TRAIN, kind):
+        if not known(train_list):
+            continue
+        name = train_list.name.lower()
+        alike = [path for path in val_lists if path.name.lower() in _val_names(name)]
+        if alike or len(val_lists) == 1:
+            yield train_list, (alike or val_lists)[0]
+
+
+def _val_names(train_name: str) -> set[str]:
+    return {train_name.replace("training", "train").replace("train", word) for word in ("val", "validation", "test")}
+
+
+def _other_lists(pairs: list[tuple[Path, Path]]) -> list[str]:
+    others = [train_list.name for train_list, _ in pairs[1:]]
+    return [f"Took {pairs[0][0].name}; there are other lists too: {some(others)}."] if others else []
+
+
 # --- ucf101 -----------------------------------------------------------------------------------------------------------
 
 
@@ -114,12 +142,32 @@ def _as_ucf101(path: Path, annotations: Path | None) -> _Guess | None:
     )
 
 
+# --- kinetics400 ------------------------------------------------------------------------------------------------------
+
+
+def _as_kinetics400(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        pairs = list(_pairs(folder, ".csv", kinetics400.is_list))
+        if not pairs:
+            continue
+        train_list, val_list = pairs[0]
+        # The id says which video it is, so that any folder above the videos will do.
+        root = path if annotations or has_video(path) else path.parent
+        return _Guess(
+            table={
+                "format": "kinetics400", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
+            },
+            why=[f"{train_list} and {val_list} have the columns label and youtube_id."],
+            notes=_other_lists(pairs),
+        )  # fmt: skip
+    return None
+
+
 # --- mmaction_video ---------------------------------------------------------------------------------------------------
 
 
 def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
-    folders = [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
-    pairs = [pair for folder in folders for pair in _list_pairs(folder)]
+    pairs = [pair for folder in _places(path, annotations) for pair in _pairs(folder, ".txt", _lists_videos)]
     if not pairs:
         return None
     train_list, val_list = pairs[0]
@@ -130,28 +178,11 @@ def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
     }  # fmt: skip
     if val_root != root:
         table["val_root"] = str(val_root)
-    others = [train.name for train, _ in pairs[1:]]
     return _Guess(
         table=table,
         why=[f'{train_list} and {val_list} have lines of "path label".', f"Their paths start in {root}."],
-        notes=[f"Took {train_list.name}; there are other lists too: {some(others)}."] if others else [],
+        notes=_other_lists(pairs),
     )
-
-
-def _list_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Training lists of videos, each with the validation list of the same name but for the split's word."""
-    val_lists = [path for path in lists_named(folder, VAL) if _lists_videos(path)]
-    for train_list in lists_named(folder, TRAIN):
-        if not _lists_videos(train_list):
-            continue
-        name = train_list.name.lower()
-        alike = [path for path in val_lists if path.name.lower() in _val_names(name)]
-        if alike or len(val_lists) == 1:
-            yield train_list, (alike or val_lists)[0]
-
-
-def _val_names(train_name: str) -> set[str]:
-    return {train_name.replace("training", "train").replace("train", word) for word in ("val", "validation", "test")}
 
 
 def _lists_videos(path: Path) -> bool:

@@ -91,7 +91,12 @@ class DatasetStep(Step):
         return draft.data_path or Path.cwd()
 
 
-FORMAT_NAMES = {"folders": "A folder a class", "mmaction_video": "MMAction2 video lists", "ucf101": "UCF101"}
+FORMAT_NAMES = {
+    "folders": "A folder a class",
+    "kinetics400": "Kinetics",
+    "mmaction_video": "MMAction2 video lists",
+    "ucf101": "UCF101",
+}
 
 
 def class_counts(draft: Draft) -> tuple[ClassCount, ...]:
