@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats import kinetics400, read_clips, ucf101
+from engine.dataset.formats import kinetics400, moments_in_time, read_clips, something_v2, ucf101
 from engine.dataset.formats.files import (
     Disk,
     counted,
@@ -52,10 +52,13 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     annotations = _folder(annotations) if annotations else None
     if not entries(path):
         raise DataError(f"{path} is empty; put a folder of videos for each class in it.")
-    guess = _as_ucf101(path, annotations) or _as_kinetics400(path, annotations) or _as_mmaction_video(path, annotations)
+    guess = None
+    for recognise in (_as_ucf101, _as_something_v2, _as_moments_in_time, _as_kinetics400, _as_mmaction_video):
+        guess = guess or recognise(path, annotations)
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
+            "for the files of Kinetics, Moments in Time and Something-Something V2, "
             f'and for *train*.txt with lines of "path label"; it has {_seen(annotations)}.'
         )
     guess = guess or _as_folders(path)
@@ -102,6 +105,11 @@ def _places(path: Path, annotations: Path | None) -> list[Path]:
     return [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
 
 
+def _holder(path: Path, annotations: Path | None) -> Path:
+    """Any folder above the videos, where the reader looks in folders. Lists may lie beside the videos' folder."""
+    return path if annotations or has_video(path) else path.parent
+
+
 def _pairs(folder: Path, kind: str, known: Callable[[Path], bool]) -> Iterator[tuple[Path, Path]]:
     """Training lists of a kind, each with the validation list of the same name but for the split's word."""
     val_lists = [path for path in lists_named(folder, VAL, kind) if known(path)]
@@ -115,7 +123,8 @@ def _pairs(folder: Path, kind: str, known: Callable[[Path], bool]) -> Iterator[t
 
 
 def _val_names(train_name: str) -> set[str]:
-    return {train_name.replace("training", "train").replace("train", word) for word in ("val", "validation", "test")}
+    short = train_name.replace("training", "train")
+    return {short.replace("train", word) for word in ("val", "validate", "validation", "test")}
 
 
 def _other_lists(pairs: list[tuple[Path, Path]]) -> list[str]:
@@ -151,15 +160,52 @@ def _as_kinetics400(path: Path, annotations: Path | None) -> _Guess | None:
         if not pairs:
             continue
         train_list, val_list = pairs[0]
-        # The id says which video it is, so that any folder above the videos will do.
-        root = path if annotations or has_video(path) else path.parent
         return _Guess(
             table={
-                "format": "kinetics400", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
+                "format": "kinetics400",
+                "root": str(_holder(path, annotations)),
+                "train_list": str(train_list),
+                "val_list": str(val_list),
             },
             why=[f"{train_list} and {val_list} have the columns label and youtube_id."],
             notes=_other_lists(pairs),
-        )  # fmt: skip
+        )
+    return None
+
+
+# --- moments_in_time --------------------------------------------------------------------------------------------------
+
+
+def _as_moments_in_time(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        categories = moments_in_time.categories_in(folder)
+        pairs = list(_pairs(folder, ".csv", moments_in_time.is_list))
+        if len(categories) != 1 or not pairs:
+            continue
+        names = [found.name for found in (categories[0], *pairs[0])]
+        return _Guess(
+            table={"format": "moments_in_time", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}."],
+            notes=[],
+        )
+    return None
+
+
+# --- something_v2 -----------------------------------------------------------------------------------------------------
+
+
+def _as_something_v2(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        labels = something_v2.labels_named(folder)
+        lists = lists_named(folder, TRAIN, ".json"), lists_named(folder, VAL, ".json")
+        if not labels or not all(lists):
+            continue
+        names = [found[0].name for found in (labels, *lists)]
+        return _Guess(
+            table={"format": "something_v2", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}."],
+            notes=[],
+        )
     return None
 
 

@@ -95,6 +95,8 @@ FORMAT_NAMES = {
     "folders": "A folder a class",
     "kinetics400": "Kinetics",
     "mmaction_video": "MMAction2 video lists",
+    "moments_in_time": "Moments in Time",
+    "something_v2": "Something-Something V2",
     "ucf101": "UCF101",
 }
 

@@ -41,7 +41,7 @@ def lists_named(folder: Path, words: tuple[str, ...], kind: str = ".txt") -> lis
     texts = [path for path in files if path.suffix.lower() == kind]
     for word in words:
         named = [path for path in texts if word in path.stem.lower()]
-        clear = [path for path in named if not any(other in path.stem.lower() for other in _OTHERS[word])]
+        clear = [path for path in named if not any(other in path.stem.lower() for other in _OTHERS.get(word, ()))]
         if clear or (word == "train" and named):
             return clear or named
     return []
