@@ -133,10 +133,12 @@ class Head(Table):
 class Dataset(Table):
     """Decision 2: which clips, which frames, which augmentation."""
 
-    format: Literal["folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "ucf101"] = "folders"
-    """folders: root/CLASS/* or root/{train,val,test}/CLASS/*; kinetics400: the CSV files of Kinetics 400, 600, 700 or
-    710; mmaction_video: lists of "path label"; moments_in_time: categories and CSV files; something_v2: the JSON files;
-    ucf101: the official split files."""
+    format: Literal["csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "ucf101"] = (
+        "folders"
+    )
+    """csv: lists of "path,label", with or without a header; folders: root/CLASS/* or root/{train,val,test}/CLASS/*;
+    kinetics400: the CSV files of Kinetics 400, 600, 700 or 710; mmaction_video: lists of "path label"; moments_in_time:
+    categories and CSV files; something_v2: the JSON files; ucf101: the official split files."""
     root: PathText = ""
     """Folder of the videos."""
     val_root: PathText = ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats import kinetics400, moments_in_time, read_clips, something_v2, ucf101
+from engine.dataset.formats import csv_lists, kinetics400, moments_in_time, read_clips, something_v2, ucf101
 from engine.dataset.formats.files import (
     Disk,
     counted,
@@ -22,7 +22,7 @@ from engine.dataset.formats.files import (
 )
 from engine.dataset.formats.folders import split_folders
 from engine.dataset.formats.groups import read_groups
-from engine.dataset.formats.lists import TRAIN, VAL, lists_named, numbered_lines, read_entries
+from engine.dataset.formats.lists import TRAIN, VAL, Entry, NamedEntry, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -53,13 +53,13 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     if not entries(path):
         raise DataError(f"{path} is empty; put a folder of videos for each class in it.")
     guess = None
-    for recognise in (_as_ucf101, _as_something_v2, _as_moments_in_time, _as_kinetics400, _as_mmaction_video):
+    for recognise in _WITH_LISTS:
         guess = guess or recognise(path, annotations)
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
             "for the files of Kinetics, Moments in Time and Something-Something V2, "
-            f'and for *train*.txt with lines of "path label"; it has {_seen(annotations)}.'
+            f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
         )
     guess = guess or _as_folders(path)
     if guess is None:
@@ -217,8 +217,8 @@ def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
     if not pairs:
         return None
     train_list, val_list = pairs[0]
-    root = _root_of(train_list, path)
-    val_root = _root_of(val_list, path, first=root)
+    root = _root_of(train_list, path, read_entries(train_list))
+    val_root = _root_of(val_list, path, read_entries(val_list), first=root)
     table = {
         "format": "mmaction_video", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
     }  # fmt: skip
@@ -241,11 +241,13 @@ def _lists_videos(path: Path) -> bool:
     return is_video(video.strip().rpartition("/")[2]) and label.isdecimal()
 
 
-def _root_of(source: Path, path: Path, first: Path | None = None) -> Path:
+def _root_of(
+    source: Path, path: Path, entries: Sequence[Entry] | Sequence[NamedEntry], first: Path | None = None
+) -> Path:
     """The folder under which most of a list's first videos are found; DataError when it is none."""
-    listed = [video for video, _, _ in read_entries(source)[:PROBES]]
+    listed = [video for video, _, _ in entries[:PROBES]]
     places = [first] if first else []
-    places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent]
+    places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent, Path()]
     disk = Disk()
 
     def matches(place: Path) -> int:
@@ -259,6 +261,32 @@ def _root_of(source: Path, path: Path, first: Path | None = None) -> Path:
         )
     return best
 
+
+# --- csv --------------------------------------------------------------------------------------------------------------
+
+
+def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        if found := csv_lists.metadata_in(folder):
+            return _Guess(
+                table={"format": "csv", "root": str(path), "annotations": str(folder)},
+                why=[f"{found[0]} and {found[1]} name the videos beside them."],
+                notes=[],
+            )
+    pairs = [pair for folder in _places(path, annotations) for pair in _pairs(folder, ".csv", csv_lists.is_list)]
+    if not pairs:
+        return None
+    train_list, val_list = pairs[0]
+    root = _root_of(train_list, path, csv_lists.read_list(train_list))
+    val_root = _root_of(val_list, path, csv_lists.read_list(val_list), first=root)
+    table = {"format": "csv", "root": str(root), "train_list": str(train_list), "val_list": str(val_list)}
+    if val_root != root:
+        table["val_root"] = str(val_root)
+    return _Guess(table, [f"{train_list} and {val_list} list videos and labels."], _other_lists(pairs))
+
+
+# From the format with the most to be known by to that with the least.
+_WITH_LISTS = (_as_ucf101, _as_something_v2, _as_moments_in_time, _as_kinetics400, _as_mmaction_video, _as_csv)
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
@@ -315,8 +343,8 @@ def _not_recognised(path: Path) -> str:
         )
     return (
         f"{path} is no dataset known here: looked for a folder of videos for each class, for train and val folders of "
-        f'such, for *train*.txt with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it has '
-        f"{_seen(path)}."
+        f'such, for *train*.txt or *train*.csv with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it '
+        f"has {_seen(path)}."
     )
 
 

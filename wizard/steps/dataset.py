@@ -92,6 +92,7 @@ class DatasetStep(Step):
 
 
 FORMAT_NAMES = {
+    "csv": "Lists of paths and labels",
     "folders": "A folder a class",
     "kinetics400": "Kinetics",
     "mmaction_video": "MMAction2 video lists",
