@@ -196,7 +196,7 @@ def _as_moments_in_time(path: Path, annotations: Path | None) -> _Guess | None:
 
 def _as_something_v2(path: Path, annotations: Path | None) -> _Guess | None:
     for folder in _places(path, annotations):
-        labels = something_v2.labels_named(folder)
+        labels = [found for found in something_v2.labels_named(folder) if something_v2.is_labels(found)]
         lists = lists_named(folder, TRAIN, ".json"), lists_named(folder, VAL, ".json")
         if not labels or not all(lists):
             continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,11 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
 
     label_of = {name: classes.index(name) for name in names}
     train, val = _entries(train_list, label_of, labels), _entries(val_list, label_of, labels)
-    videos = _Videos(root)
-    val_videos = _Videos(require_folder(dataset.val_root, "val_root")) if dataset.val_root else videos
-    train_clips, train_notes = _clips(train, videos, train_list)
-    val_clips, val_notes = _clips(val, val_videos, val_list)
+    val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
+    videos = by_stem(videos_below(root).videos)
+    val_videos = by_stem(videos_below(val_root).videos) if val_root != root else videos
+    train_clips, train_notes = _clips(train, root, videos, train_list)
+    val_clips, val_notes = _clips(val, val_root, val_videos, val_list)
     return ClipLists(classes, train_clips, val_clips, train_notes + val_notes)
 
 
@@ -49,6 +49,14 @@ def read_labels(path: Path) -> list[str]:
     if not ids or sorted(ids.values()) != list(range(len(ids))):
         raise DataError(f"{path}: the ids must be 0 to {len(ids) - 1}, each once.")
     return sorted(ids, key=ids.__getitem__)
+
+
+def is_labels(path: Path) -> bool:
+    """Whether it holds class names and ids, which other datasets' labels.json may not."""
+    try:
+        return bool(read_labels(path))
+    except DataError:
+        return False
 
 
 def class_of(template: str) -> str:
@@ -104,27 +112,20 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON: nested too deep.") from None
 
 
-@dataclass
-class _Videos:
-    """What lies below a folder, by id: some copies are .webm, some were made .mp4."""
-
-    root: Path
-
-    def __post_init__(self) -> None:
-        self.paths = by_stem(videos_below(self.root).videos)
-
-
-def _clips(entries: list[tuple[str, int]], videos: _Videos, source: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def _clips(
+    entries: list[tuple[str, int]], root: Path, videos: dict[str, list[str]], source: Path
+) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+    # Some copies are .webm, some were made .mp4; the id says which video it is.
     clips: list[Clip] = []
     missing: list[str] = []
     for video, label in entries:
-        if found := videos.paths.get(video):
-            clips.append(Clip(os.path.join(videos.root, found[0]), label))
+        if found := videos.get(video):
+            clips.append(Clip(os.path.join(root, found[0]), label))
         else:
             missing.append(video)
     if not clips:
         raise DataError(
-            f"none of the {counted(len(entries), 'video')} listed in {source} is in {videos.root} or a folder in it, "
+            f"none of the {counted(len(entries), 'video')} listed in {source} is in {root} or a folder in it, "
             f"e.g. {missing[0]}.webm; correct [dataset] root."
         )
     return tuple(clips), missing_note(missing, len(entries), source)

@@ -116,6 +116,15 @@ def test_a_wrong_file_is_one_sentence(file: str, content: object, expected: str,
     assert expected in refusal(Dataset(format="something_v2", root=str(tmp_path)))
 
 
+def test_json_files_of_another_kind_are_not_taken_for_it(tmp_path: Path) -> None:
+    for name in ("labels", "train", "val"):
+        write(tmp_path / f"{name}.json", [{"image": "1.jpg"}])
+    for name in ("a/1.mp4", "b/1.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert inspect_folder(tmp_path).format == "folders"
+
+
 def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
     write_lists(tmp_path, "Qualcomm")
     (tmp_path / "train.json").write_text('[\n{"id": }]')
