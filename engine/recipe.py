@@ -133,19 +133,22 @@ class Head(Table):
 class Dataset(Table):
     """Decision 2: which clips, which frames, which augmentation."""
 
-    format: Literal["folders", "mmaction_video", "ucf101"] = "folders"
-    """folders: root/CLASS/* or root/{train,val,test}/CLASS/*; mmaction_video: lists of "path label"; ucf101: the
-    official split files."""
+    format: Literal["csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "ucf101"] = (
+        "folders"
+    )
+    """csv: lists of "path,label", with or without a header; folders: root/CLASS/* or root/{train,val,test}/CLASS/*;
+    kinetics400: the CSV files of Kinetics 400, 600, 700 or 710; mmaction_video: lists of "path label"; moments_in_time:
+    categories and CSV files; something_v2: the JSON files; ucf101: the official split files."""
     root: PathText = ""
     """Folder of the videos."""
     val_root: PathText = ""
-    """mmaction_video: folder of the validation videos, where it is another one. Empty: the same."""
+    """Formats with lists: folder of the validation videos, where it is another one. Empty: the same."""
     annotations: PathText = ""
-    """Folder of the annotation files (ucf101, mmaction_video)."""
+    """Folder of the annotation files (all formats but folders)."""
     train_list: PathText = ""
-    """mmaction_video: the training list, where its name in `annotations` does not say so."""
+    """Formats with lists: the training list, where its name in `annotations` does not say so."""
     val_list: PathText = ""
-    """mmaction_video: the validation list, likewise."""
+    """Formats with lists: the validation list, likewise."""
     split: Annotated[Literal[1, 2, 3], BeforeValidator(_whole)] = 1
     """ucf101: which official split."""
     classes: Names = ()

@@ -112,7 +112,7 @@ DECISIONS: tuple[Decision, ...] = (
                 lambda draft: bool(
                     draft.given.get("annotations")
                     or (draft.trouble and draft.data_path and _is_folder(draft.data_path))
-                    or draft.value("dataset.format") in ("ucf101", "mmaction_video")
+                    or draft.value("dataset.format") != "folders"
                 ),
             ),
             Question(
@@ -804,7 +804,7 @@ def _words(name: str) -> str:
 
 
 def _data_name(draft: Draft) -> str:
-    if draft.found and draft.found.format not in ("folders", "mmaction_video"):
+    if draft.found and draft.found.format not in ("folders", "csv", "mmaction_video"):
         return draft.found.format
     path = draft.data_path
     if path is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats import read_clips, ucf101
+from engine.dataset.formats import csv_lists, kinetics400, moments_in_time, read_clips, something_v2, ucf101
 from engine.dataset.formats.files import (
     Disk,
     counted,
@@ -22,8 +22,7 @@ from engine.dataset.formats.files import (
 )
 from engine.dataset.formats.folders import split_folders
 from engine.dataset.formats.groups import read_groups
-from engine.dataset.formats.lists import numbered_lines, read_entries
-from engine.dataset.formats.mmaction_video import TRAIN, VAL, lists_named
+from engine.dataset.formats.lists import TRAIN, VAL, Entry, NamedEntry, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -53,11 +52,14 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     annotations = _folder(annotations) if annotations else None
     if not entries(path):
         raise DataError(f"{path} is empty; put a folder of videos for each class in it.")
-    guess = _as_ucf101(path, annotations) or _as_mmaction_video(path, annotations)
+    guess = None
+    for recognise in _WITH_LISTS:
+        guess = guess or recognise(path, annotations)
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
-            f'and for *train*.txt with lines of "path label"; it has {_seen(annotations)}.'
+            "for the files of Kinetics, Moments in Time and Something-Something V2, "
+            f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
         )
     guess = guess or _as_folders(path)
     if guess is None:
@@ -95,6 +97,41 @@ def _folder(path: Path) -> Path:
     return path
 
 
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _places(path: Path, annotations: Path | None) -> list[Path]:
+    """Where lists may lie."""
+    return [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
+
+
+def _holder(path: Path, annotations: Path | None) -> Path:
+    """Any folder above the videos, where the reader looks in folders. Lists may lie beside the videos' folder."""
+    return path if annotations or has_video(path) else path.parent
+
+
+def _pairs(folder: Path, kind: str, known: Callable[[Path], bool]) -> Iterator[tuple[Path, Path]]:
+    """Training lists of a kind, each with the validation list of the same name but for the split's word."""
+    val_lists = [path for path in lists_named(folder, VAL, kind) if known(path)]
+    for train_list in lists_named(folder, TRAIN, kind):
+        if not known(train_list):
+            continue
+        name = train_list.name.lower()
+        alike = [path for path in val_lists if path.name.lower() in _val_names(name)]
+        if alike or len(val_lists) == 1:
+            yield train_list, (alike or val_lists)[0]
+
+
+def _val_names(train_name: str) -> set[str]:
+    short = train_name.replace("training", "train")
+    return {short.replace("train", word) for word in ("val", "validate", "validation", "test")}
+
+
+def _other_lists(pairs: list[tuple[Path, Path]]) -> list[str]:
+    others = [train_list.name for train_list, _ in pairs[1:]]
+    return [f"Took {pairs[0][0].name}; there are other lists too: {some(others)}."] if others else []
+
+
 # --- ucf101 -----------------------------------------------------------------------------------------------------------
 
 
@@ -114,44 +151,84 @@ def _as_ucf101(path: Path, annotations: Path | None) -> _Guess | None:
     )
 
 
+# --- kinetics400 ------------------------------------------------------------------------------------------------------
+
+
+def _as_kinetics400(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        pairs = list(_pairs(folder, ".csv", kinetics400.is_list))
+        if not pairs:
+            continue
+        train_list, val_list = pairs[0]
+        return _Guess(
+            table={
+                "format": "kinetics400",
+                "root": str(_holder(path, annotations)),
+                "train_list": str(train_list),
+                "val_list": str(val_list),
+            },
+            why=[f"{train_list} and {val_list} have the columns label and youtube_id."],
+            notes=_other_lists(pairs),
+        )
+    return None
+
+
+# --- moments_in_time --------------------------------------------------------------------------------------------------
+
+
+def _as_moments_in_time(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        categories = moments_in_time.categories_in(folder)
+        pairs = list(_pairs(folder, ".csv", moments_in_time.is_list))
+        if len(categories) != 1 or not pairs:
+            continue
+        names = [found.name for found in (categories[0], *pairs[0])]
+        return _Guess(
+            table={"format": "moments_in_time", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}."],
+            notes=[],
+        )
+    return None
+
+
+# --- something_v2 -----------------------------------------------------------------------------------------------------
+
+
+def _as_something_v2(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        labels = [found for found in something_v2.labels_named(folder) if something_v2.is_labels(found)]
+        lists = lists_named(folder, TRAIN, ".json"), lists_named(folder, VAL, ".json")
+        if not labels or not all(lists):
+            continue
+        names = [found[0].name for found in (labels, *lists)]
+        return _Guess(
+            table={"format": "something_v2", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}."],
+            notes=[],
+        )
+    return None
+
+
 # --- mmaction_video ---------------------------------------------------------------------------------------------------
 
 
 def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
-    folders = [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
-    pairs = [pair for folder in folders for pair in _list_pairs(folder)]
+    pairs = [pair for folder in _places(path, annotations) for pair in _pairs(folder, ".txt", _lists_videos)]
     if not pairs:
         return None
     train_list, val_list = pairs[0]
-    root = _root_of(train_list, path)
-    val_root = _root_of(val_list, path, first=root)
+    root = _root_of(train_list, path, read_entries(train_list))
+    val_root = _root_of(val_list, path, read_entries(val_list), first=root)
     table = {
         "format": "mmaction_video", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
     }  # fmt: skip
     if val_root != root:
         table["val_root"] = str(val_root)
-    others = [train.name for train, _ in pairs[1:]]
     return _Guess(
         table=table,
         why=[f'{train_list} and {val_list} have lines of "path label".', f"Their paths start in {root}."],
-        notes=[f"Took {train_list.name}; there are other lists too: {some(others)}."] if others else [],
+        notes=_other_lists(pairs),
     )
-
-
-def _list_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Training lists of videos, each with the validation list of the same name but for the split's word."""
-    val_lists = [path for path in lists_named(folder, VAL) if _lists_videos(path)]
-    for train_list in lists_named(folder, TRAIN):
-        if not _lists_videos(train_list):
-            continue
-        name = train_list.name.lower()
-        alike = [path for path in val_lists if path.name.lower() in _val_names(name)]
-        if alike or len(val_lists) == 1:
-            yield train_list, (alike or val_lists)[0]
-
-
-def _val_names(train_name: str) -> set[str]:
-    return {train_name.replace("training", "train").replace("train", word) for word in ("val", "validation", "test")}
 
 
 def _lists_videos(path: Path) -> bool:
@@ -164,11 +241,13 @@ def _lists_videos(path: Path) -> bool:
     return is_video(video.strip().rpartition("/")[2]) and label.isdecimal()
 
 
-def _root_of(source: Path, path: Path, first: Path | None = None) -> Path:
+def _root_of(
+    source: Path, path: Path, entries: Sequence[Entry] | Sequence[NamedEntry], first: Path | None = None
+) -> Path:
     """The folder under which most of a list's first videos are found; DataError when it is none."""
-    listed = [video for video, _, _ in read_entries(source)[:PROBES]]
+    listed = [video for video, _, _ in entries[:PROBES]]
     places = [first] if first else []
-    places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent]
+    places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent, Path()]
     disk = Disk()
 
     def matches(place: Path) -> int:
@@ -182,6 +261,32 @@ def _root_of(source: Path, path: Path, first: Path | None = None) -> Path:
         )
     return best
 
+
+# --- csv --------------------------------------------------------------------------------------------------------------
+
+
+def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        if found := csv_lists.metadata_in(folder):
+            return _Guess(
+                table={"format": "csv", "root": str(path), "annotations": str(folder)},
+                why=[f"{found[0]} and {found[1]} name the videos beside them."],
+                notes=[],
+            )
+    pairs = [pair for folder in _places(path, annotations) for pair in _pairs(folder, ".csv", csv_lists.is_list)]
+    if not pairs:
+        return None
+    train_list, val_list = pairs[0]
+    root = _root_of(train_list, path, csv_lists.read_list(train_list))
+    val_root = _root_of(val_list, path, csv_lists.read_list(val_list), first=root)
+    table = {"format": "csv", "root": str(root), "train_list": str(train_list), "val_list": str(val_list)}
+    if val_root != root:
+        table["val_root"] = str(val_root)
+    return _Guess(table, [f"{train_list} and {val_list} list videos and labels."], _other_lists(pairs))
+
+
+# From the format with the most to be known by to that with the least.
+_WITH_LISTS = (_as_ucf101, _as_something_v2, _as_moments_in_time, _as_kinetics400, _as_mmaction_video, _as_csv)
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
@@ -238,8 +343,8 @@ def _not_recognised(path: Path) -> str:
         )
     return (
         f"{path} is no dataset known here: looked for a folder of videos for each class, for train and val folders of "
-        f'such, for *train*.txt with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it has '
-        f"{_seen(path)}."
+        f'such, for *train*.txt or *train*.csv with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it '
+        f"has {_seen(path)}."
     )
 
 

@@ -91,7 +91,15 @@ class DatasetStep(Step):
         return draft.data_path or Path.cwd()
 
 
-FORMAT_NAMES = {"folders": "A folder a class", "mmaction_video": "MMAction2 video lists", "ucf101": "UCF101"}
+FORMAT_NAMES = {
+    "csv": "Lists of paths and labels",
+    "folders": "A folder a class",
+    "kinetics400": "Kinetics",
+    "mmaction_video": "MMAction2 video lists",
+    "moments_in_time": "Moments in Time",
+    "something_v2": "Something-Something V2",
+    "ucf101": "UCF101",
+}
 
 
 def class_counts(draft: Draft) -> tuple[ClassCount, ...]:

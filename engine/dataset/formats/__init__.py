@@ -6,14 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.dataset.clips import Clip, ClipLists
-from engine.dataset.formats import folders, mmaction_video, ucf101
+from engine.dataset.formats import (
+    csv_lists,
+    folders,
+    kinetics400,
+    mmaction_video,
+    moments_in_time,
+    something_v2,
+    ucf101,
+)
 from engine.dataset.formats.files import counted, require_folder, some
 from engine.errors import DataError
 from engine.recipe import Dataset
 
 READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
+    "csv": csv_lists.read,
     "folders": folders.read,
+    "kinetics400": kinetics400.read,
     "mmaction_video": mmaction_video.read,
+    "moments_in_time": moments_in_time.read,
+    "something_v2": something_v2.read,
     "ucf101": ucf101.read,
 }
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from engine.dataset.formats.files import counted
+from engine.dataset.formats.lists import Entry, NamedEntry
 from engine.errors import DataError
+
+# Above any dataset's. A number above it in the label's place is something else: a size, a date, a frame count.
+MOST_CLASSES = 100_000
 
 
 def normal(name: str) -> str:
@@ -37,3 +43,66 @@ def require_class_count(classes: Sequence[str], num_classes: int | None, source:
             f"{source} has {len(classes)} classes, but [head] num_classes is {num_classes}; "
             f'set head.num_classes = {len(classes)} or "auto".'
         )
+
+
+def numbered_classes(given: tuple[str, ...], num_classes: int | None, highest: int) -> tuple[str, ...]:
+    """The classes of a list that has ids only: the given names ([dataset] classes), and numbers for ids beyond them."""
+    if num_classes is not None and len(given) > num_classes:
+        raise DataError(
+            f"[dataset] classes names {len(given)} classes, but [head] num_classes is {num_classes}; "
+            f'set head.num_classes = {len(given)} or "auto".'
+        )
+    count = num_classes or len(given) or min(highest + 1, MOST_CLASSES)
+    return given + tuple(str(label) for label in range(len(given), count))
+
+
+def require_labels_inside(listed: Sequence[Entry], source: Path, classes: int, first: int) -> None:
+    """DataError when an id is not below the number of classes. first: the lowest id of all lists."""
+    for _, label, line in listed:
+        if label >= classes:
+            hint = "; if the list counts from 1, subtract 1 from every label" if first == 1 else ""
+            raise DataError(
+                f"label {label} in {source}:{line} is outside the {counted(classes, 'class', 'classes')} "
+                f"(0..{classes - 1}); correct the label, or [head] num_classes and [dataset] classes{hint}."
+            )
+
+
+def base_note(first: int, source: Path) -> tuple[str, ...]:
+    """The sentence on a list whose lowest id is not 0."""
+    if first == 0:
+        return ()
+    return (f"The lowest label is {first}: labels count from 0; if {source.name} counts from 1, subtract 1.",)
+
+
+def named_classes(
+    train: Sequence[NamedEntry], val: Sequence[NamedEntry], sources: tuple[Path, Path], given: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes of lists that have names, and each listed label's id.
+
+    The order is that of `given` ([dataset] classes) where there are any, else the training list's names, sorted. Copies
+    write one name with spaces or with underscores, with straight or with curly quotes: these are one class.
+    DataError when a label is not among the classes.
+    """
+    spelling: dict[str, str] = {}
+    for name in given or sorted({label for _, label, _ in train}):
+        spelling.setdefault(_alike(name), normal(name))
+    classes = tuple(spelling.values()) if given else tuple(sorted(spelling.values()))
+    place = {name: number for number, name in enumerate(classes)}
+    ids: dict[str, int] = {}
+    for listed, source in ((train, sources[0]), (val, sources[1])):
+        for _, label, line in listed:
+            if label in ids:
+                continue
+            if _alike(label) not in spelling:
+                among = "the names in [dataset] classes" if given else f"the classes in {sources[0]}"
+                raise DataError(
+                    f'{source}:{line}: "{label}" is none of {among}; correct the label, or name all classes in '
+                    "[dataset] classes."
+                )
+            ids[label] = place[spelling[_alike(label)]]
+    return classes, ids
+
+
+def _alike(name: str) -> str:
+    """What the spellings of one class name have in common."""
+    return " ".join(normal(name).replace("\u2019", "'").replace("_", " ").replace('"', "").split())

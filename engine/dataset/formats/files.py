@@ -107,6 +107,14 @@ def videos_below(folder: str | Path) -> Found:
     return found
 
 
+def by_stem(videos: Sequence[str]) -> dict[str, list[str]]:
+    """File name without extension → the paths that have it, for lists that name a video but not where it lies."""
+    found: dict[str, list[str]] = {}
+    for path in videos:
+        found.setdefault(os.path.splitext(path.rpartition("/")[2])[0], []).append(path)
+    return found
+
+
 def has_video(folder: str | Path) -> bool:
     """Whether any video is in a folder, however deep; stops at the first."""
     return any(is_video(entry.name) and _is_file(entry) for _, entry in _files_below(folder))

@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.dataset.formats.files import entries, is_folder, require_folder, some
 from engine.errors import DataError
+from engine.recipe import Dataset
+
+# What the names of lists say, in the order in which they are tried.
+TRAIN, VAL = ("train",), ("val", "test")
 
 # A listed path, its label, its line.
 Entry = tuple[str, int, int]
+# The same of a list that has names for labels.
+NamedEntry = tuple[str, str, int]
+
+
+def find_lists(dataset: Dataset, kind: str = ".txt", otherwise: str = "") -> tuple[Path, Path]:
+    """The training and the validation list: as given, or found by name in [dataset] annotations.
+
+    kind: the lists' extension. otherwise: the folder to look in where the recipe names neither.
+    """
+    folder = dataset.annotations or otherwise
+    return (
+        _given_or_found(dataset.train_list, "train_list", folder, TRAIN, kind),
+        _given_or_found(dataset.val_list, "val_list", folder, VAL, kind),
+    )
+
+
+def lists_named(folder: Path, words: tuple[str, ...], kind: str = ".txt") -> list[Path]:
+    """The files of a kind with a word in their name that speaks for no other split; later words if earlier find none.
+
+    A name such as trainval.txt counts as a training list where nothing has a clearer name, never as a validation list.
+    """
+    files = [Path(entry.path) for entry in entries(folder) if not is_folder(entry)]
+    texts = [path for path in files if path.suffix.lower() == kind]
+    for word in words:
+        named = [path for path in texts if word in path.stem.lower()]
+        clear = [path for path in named if not any(other in path.stem.lower() for other in _OTHERS.get(word, ()))]
+        if clear or (word == "train" and named):
+            return clear or named
+    return []
+
+
+_OTHERS = {"train": ("val", "test"), "val": ("train",), "test": ("train",)}
+
+
+def _given_or_found(given: str, key: str, annotations: str, words: tuple[str, ...], kind: str) -> Path:
+    if given:
+        return Path(given)
+    if not annotations:
+        raise DataError(f"[dataset] {key} is empty; name the list, or set [dataset] annotations to the lists' folder.")
+    folder = require_folder(annotations, "annotations")
+    found = lists_named(folder, words, kind)
+    if len(found) == 1:
+        return found[0]
+    wanted = " or ".join(f"*{word}*{kind}" for word in words)
+    if found:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} has {len(found)} files named {wanted}: {names}; choose one with [dataset] {key}.")
+    texts = some(sorted(path.name for path in folder.glob(f"*{kind}"))) or f"no {kind} file"
+    raise DataError(f"{folder} has no {wanted}, but {texts}; name the list with [dataset] {key}.")
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -55,6 +111,18 @@ def read_entries(path: Path) -> list[Entry]:
     if not found:
         raise DataError(f"{path} lists no video.")
     return found
+
+
+def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields without outer blanks) of every row that has any."""
+    rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in rows:
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield rows.line_num, fields
+    except csv.Error as error:
+        raise DataError(f"{path}:{rows.line_num}: not valid CSV: {error}.") from None
 
 
 def whole_number(text: str, path: Path, line: int, advice: str) -> int:

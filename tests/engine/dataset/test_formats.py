@@ -53,7 +53,7 @@ def test_every_format_of_the_recipe_has_a_reader() -> None:
     assert set(READERS) == set(Dataset.model_fields["format"].annotation.__args__)
 
 
-@pytest.mark.parametrize("format", ["folders", "mmaction_video", "ucf101"])
+@pytest.mark.parametrize("format", sorted(READERS))
 def test_a_root_that_is_empty_missing_or_a_file_is_one_sentence(format: str, tmp_path: Path) -> None:
     file = write(tmp_path / "clip.mp4", "")
     assert "[dataset] root is empty" in refusal(Dataset(format=format))

@@ -1,0 +1,59 @@
+"""Train on a dataset laid out as a published one is: tiny videos, two epochs, `ftwiz run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from engine.events import RunFinished, RunState
+from engine.run_folder import RunFolder
+from tests.clips import write_recipe
+from tests.videos import make_video
+
+
+def write_clip(path: Path, seed: int) -> Path:
+    """A clip of 10 frames: VP9 in a .webm, H.264 in any other."""
+    if path.suffix != ".webm":
+        return make_video(path, frames=10, seed=seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = np.random.default_rng(seed).integers(0, 255, (10, 48, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=12)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def train_as(table: dict[str, Any], folder: Path) -> RunState:
+    """The end of a run of two epochs on the dataset that `table` ([dataset], as recognised) names."""
+    dataset = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+    recipe = write_recipe(
+        folder / "recipe.toml",
+        Path(table["root"]),
+        dataset=dataset,
+        schedule="epochs = 2\nbatch_size = 2",
+        run=f'output = "{folder / "runs"}"',
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "wizard.cli", "run", str(recipe)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (folder / "runs").iterdir()
+    state = RunFolder(run).state()
+    assert isinstance(state.ended, RunFinished) and [done.epoch for done in state.validations] == [1, 2]
+    return state
