@@ -14,7 +14,7 @@ _WHERE = {
     "load_weights": "engine.weights.load",
     "LoadReport": "engine.weights.load",
     "fit": "engine.train",
-    "evaluate": "engine.evaluate",
+    "evaluate": "engine.evaluation",
 }
 
 __all__ = list(_WHERE)

@@ -9,7 +9,7 @@ from engine.checkpoint import load_checkpoint
 from engine.dataset.formats import read_clips
 from engine.device import choose_device
 from engine.errors import DataError
-from engine.evaluate import Metrics, evaluate, write_report
+from engine.evaluation import Metrics, evaluate, write_report
 from engine.model import build_model
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from engine.control import Control, Interrupted, Stopped
 from engine.dataset.augment import normalise
 from engine.dataset.loader import Batch
-from engine.errors import DataError, TrainingError
-from engine.evaluate import measure, write_report
+from engine.errors import DataError, RecipeError, TrainingError
+from engine.evaluation import measure, write_report
 from engine.events import (
     ClipSkipped,
     EventLog,
@@ -38,7 +38,10 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
     went wrong.
     """
     run = RunFolder(Path(run_dir))
+    if run.events.exists() and not resume:
+        raise RecipeError(f"{run.path} already holds a run; go on with it (resume), or give another folder.")
     run.checkpoints.mkdir(parents=True, exist_ok=True)
+    run.claim()
     log = EventLog(run.events)
     training = set_up(recipe, run, log, resume)
     meter = Meter(training.device)

@@ -16,6 +16,7 @@ from statistics import median
 import pytest
 import torch
 
+import engine
 from engine.checkpoint import load_checkpoint
 from engine.errors import DataError, DeviceError, RecipeError, TrainingError, WeightsError
 from engine.events import (
@@ -90,6 +91,18 @@ def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None
     rows = list(csv.DictReader((run.report / "predictions.csv").open()))
     right = sum(row["true class"] == row["predicted class"] for row in rows)
     assert right / len(rows) == pytest.approx(state.best.top1)
+
+
+def test_from_python_as_the_readme_says(tmp_path: Path, videos: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path / "r.toml", videos), {"schedule.epochs": 1})
+    training = engine.fit(recipe, tmp_path / "mine")
+    assert RunFolder(tmp_path / "mine").process.exists(), "a viewer could not tell that it is running"
+    metrics = engine.evaluate(training.model, training.clips.val, training.recipe, test_views=True)
+    assert len(metrics.predictions) == 6
+    report = engine.load_weights(engine.build_model(training.recipe), str(tmp_path / "mine"), training.recipe)
+    assert not report.reinitialised and report.backbone_share == 1.0
+    with pytest.raises(RecipeError, match="already holds a run"):
+        engine.fit(recipe, tmp_path / "mine")
 
 
 def test_it_learns(tmp_path: Path, videos: Path) -> None:

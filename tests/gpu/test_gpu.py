@@ -19,7 +19,7 @@ from engine.dataset.augment import normalise
 from engine.dataset.formats import read_clips
 from engine.dataset.loader import Batches, TrainingClips, build_loader
 from engine.device import autocast, choose_device, choose_precision, describe
-from engine.evaluate import evaluate
+from engine.evaluation import evaluate
 from engine.events import RunFinished, RunState
 from engine.model import build_model
 from engine.recipe import Recipe, load_recipe, recipe_from

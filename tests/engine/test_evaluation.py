@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.dataset.clips import Clip
 from engine.dataset.loader import Batch
-from engine.evaluate import Metrics, evaluate, measure, write_report
+from engine.evaluation import Metrics, evaluate, measure, write_report
 from engine.recipe import Recipe, recipe_from
 from tests.videos import make_video, write_video
 
