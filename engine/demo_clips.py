@@ -28,7 +28,7 @@ FRAME_RATE = 12
 SIDE = 64  # pixels
 SLOWEST, FASTEST = 0.45, 0.9  # sides in the length of a clip
 TURNS_A_SIDE = 1.3  # of circles and swings: what goes to and fro is as easy to see as what goes straight
-SMALLEST, LARGEST = 0.14, 0.32  # radius of a thing, in sides
+SMALLEST, LARGEST = 0.18, 0.36  # radius of a thing, in sides
 TURN = 2 * np.pi
 
 # --- the motions ------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def make_clips(planned: Iterable[PlannedClip], seed: int) -> Iterator[Path]:
         write_clip(clip.path, draw_clip(clip.motion, np.random.default_rng([seed, *clip.key])))
         return clip.path
 
-    with ThreadPoolExecutor(1) as pool:  # threads do: the encoder and most of numpy let others run meanwhile
+    with ThreadPoolExecutor(2) as pool:  # the encoder, and most of numpy, let another thread run meanwhile
         yield from pool.map(make, planned)
 
 

@@ -284,6 +284,7 @@ name = "fine-tune"
 
 [head]
 num_classes = "auto"                # six here too, but other ones: the last layer starts anew
+init_std = 0.01                     # and starts small, so as not to disturb what is already known
 
 [dataset]
 root = "videos/motions"             # {motion_clips} clips a class, against {pretraining_clips}
@@ -291,6 +292,7 @@ root = "videos/motions"             # {motion_clips} clips a class, against {pre
 [schedule]
 epochs = {epochs}
 batch_size = 8                      # few clips: more steps an epoch
+lr = 0.0015                         # 0.002 in pretrain.toml
 checkpoint_interval = {epochs}
 
 [weights]
