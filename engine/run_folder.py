@@ -115,7 +115,7 @@ class RunFolder:
             case RunFailed() if not alive:
                 return "failed"
         if not alive:
-            return "crashed" if self.process.exists() else "starting"
+            return "crashed" if self.process.exists() or not self.path.is_dir() else "starting"
         if state.paused:
             return "paused"
         return "running" if state.started else "starting"

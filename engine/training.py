@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from engine.checkpoint import keep_as, load_checkpoint, random_state, restore_random_state, save_checkpoint
 from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats import read_clips
+from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, TrainingClips, ValidationClips, build_loader
 from engine.device import (
     autocast,
@@ -29,7 +30,7 @@ from engine.device import (
     describe,
     make_deterministic,
 )
-from engine.errors import DataError, RecipeError, WeightsError
+from engine.errors import RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.model import build_model
@@ -134,8 +135,9 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
 
     asked_classes = recipe.head.num_classes
     clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes)
+    require_two_classes(clips.classes, recipe.dataset.root)
     recipe = _resolved(recipe, clips, device)
-    _check(recipe, clips)
+    _check_test_segments(recipe)
 
     model = build_model(recipe)
     report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
@@ -193,9 +195,7 @@ def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     return Recipe.model_validate(document)
 
 
-def _check(recipe: Recipe, clips: ClipLists) -> None:
-    if len(clips.classes) < 2:
-        raise DataError(f"{recipe.dataset.root}: only one class, {clips.classes[0]}; to tell apart takes at least two.")
+def _check_test_segments(recipe: Recipe) -> None:
     segments, at_test = recipe.model.segments, recipe.run.test_segments
     if recipe.model.recognizer == "tsm" and at_test not in (0, segments):
         raise RecipeError(

@@ -59,8 +59,9 @@ def new(
         _write_inferred(data, output, overrides)
         return
     from wizard.terminal import require_terminal
+    from wizard.words import quoted
 
-    require_terminal(f"`ftwiz new {data or 'DATA'} --yes -o recipe.toml`")
+    require_terminal(f"`ftwiz new {quoted(data) if data else 'DATA'} --yes -o recipe.toml`")
     if plain:
         from wizard.plain import run_plain
 
@@ -71,7 +72,7 @@ def new(
     result = run_wizard(data, output, overrides)
     if result.saved:
         print(result.saved)
-        _say(f"Wrote {result.saved}. Train with: ftwiz run {_quoted(result.saved)}" if not result.run else "")
+        _say(f"Wrote {result.saved}. Train with: ftwiz run {quoted(result.saved)}" if not result.run else "")
     if result.run:
         _say_where(result.run)
     if result.draft_kept:
@@ -98,7 +99,9 @@ def run(
     from wizard.run import plan, prepare, resume_run, train
 
     overrides = _overrides(sets)
-    if watch:
+    if watch and as_json:
+        raise RecipeError("--watch draws the dashboard and --json prints the events: choose one of them.")
+    if watch and not dry_run:
         from wizard.terminal import require_terminal
 
         require_terminal("`ftwiz run` without --watch")
@@ -117,9 +120,10 @@ def watch(
     """Attach the dashboard to a run, live or finished. q leaves it; the run goes on."""
     from engine.run_folder import open_run
     from wizard.terminal import require_terminal
+    from wizard.words import quoted
 
     folder = open_run(run, output)
-    require_terminal(f"`tail -f {_quoted(folder.events)}`")
+    require_terminal(f"`tail -f {quoted(folder.events)}`")
     from wizard.dashboard import watch as show
 
     show(folder)
@@ -200,6 +204,7 @@ def runs(
 ) -> None:
     """List the runs here, the latest last."""
     from engine.run_folder import find_runs
+    from wizard.words import percent
 
     rows: list[dict[str, Any]] = []
     for folder in find_runs(output):
@@ -225,7 +230,7 @@ def runs(
             row["name"],
             row["status"],
             f"{row['epoch']}/{row['epochs']}",
-            f"{row['best_top1']:.1%} (epoch {row['best_epoch']})" if row["best_epoch"] else "–",
+            f"{percent(row['best_top1'])} (epoch {row['best_epoch']})" if row["best_epoch"] else "–",
         ]
         for row in rows
     ]
@@ -237,24 +242,26 @@ def schema(output: Annotated[Path | None, typer.Option("-o", "--output", help="W
     """Print the JSON Schema of recipes, so that editors complete and check keys."""
     from engine.atomic import write_text
     from engine.recipe import recipe_schema
+    from wizard.words import quoted
 
     text = json.dumps(recipe_schema(), indent=2) + "\n"
     if output is None:
         print(text, end="")
     else:
         write_text(output, text)
-        _say(f"Wrote {output}. Put this on the first line of a recipe: #:schema {_quoted(output)}")
+        _say(f"Wrote {output}. Put this on the first line of a recipe: #:schema {quoted(output)}")
 
 
 def _write_inferred(data: Path | None, output: Path | None, overrides: dict[str, Any]) -> None:
     from wizard.decisions import inferred
+    from wizard.words import quoted
 
     if data is None:
         raise RecipeError("--yes needs to know your videos; name their folder: `ftwiz new DATA --yes`.")
     draft = inferred(data, overrides)
     path = draft.save(output)
     print(path)
-    _say(f"Wrote {path}. Train with: ftwiz run {_quoted(path)}")
+    _say(f"Wrote {path}. Train with: ftwiz run {quoted(path)}")
 
 
 def _overrides(sets: list[str] | None) -> dict[str, Any]:
@@ -264,12 +271,9 @@ def _overrides(sets: list[str] | None) -> dict[str, Any]:
 
 
 def _say_where(run: RunFolder) -> None:
-    _say(f"The run goes on in {run.path}. Come back with: ftwiz watch {_quoted(run.path)}")
+    from wizard.words import quoted
 
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    return f"'{text}'" if " " in text else text
+    _say(f"The run goes on in {run.path}. Come back with: ftwiz watch {quoted(run.path)}")
 
 
 def _say(text: str) -> None:

@@ -34,7 +34,7 @@ from wizard.widgets.log_tail import LogTail
 from wizard.widgets.numbers import Numbers
 from wizard.widgets.question import Question
 from wizard.widgets.status import StatusBar, waiting_for
-from wizard.words import duration, resume_command, what_next
+from wizard.words import duration, quoted, resume_command, what_next
 
 SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1
@@ -375,7 +375,7 @@ def farewell(run: RunFolder) -> str:
     state = run.state()
     if text := what_next(run, run.status(state), state.ended):
         return text
-    return f"The run goes on. Come back with: ftwiz watch {run.path}"
+    return f"The run goes on. Come back with: ftwiz watch {quoted(run.path)}"
 
 
 def _panel(widget: Widget, title: str) -> Widget:

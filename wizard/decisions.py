@@ -50,6 +50,8 @@ READ_DIFFERENTLY = (
     "dataset.groups",
 )  # fmt: skip
 
+WEIGHTS = ("weights.load_from", "weights.backbone")
+
 LOOKS_AGAIN = ("data", "annotations", *READ_DIFFERENTLY)
 
 # Words that turn into each other when a clip is played backwards, and when it is mirrored.
@@ -173,7 +175,7 @@ DECISIONS: tuple[Decision, ...] = (
             Question(
                 "pace",
                 "pace",
-                "A quick look tells whether it learns at all; thorough takes twice the standard time.",
+                "A quick look tells whether it learns; thorough takes twice the time.",
                 choices=lambda draft: {"quick": "quick look", "standard": "standard", "thorough": "thorough"},
             ),
             Question("schedule.epochs", "epochs"),
@@ -275,7 +277,9 @@ class Draft:
             return Answer(
                 self.given[key], "" if key in ("data", "source") else "yours; empty it for the suggestion", given=True
             )
-        if key in self.overrides:
+        # A row or a source chosen in the wizard outranks the weights that --set named.
+        chosen = key in WEIGHTS and ("start" in self.given or "source" in self.given)
+        if key in self.overrides and not chosen:
             return Answer(self.overrides[key], "given with --set", given=True)
         if infer := _INFERENCES.get(key):
             return infer(self)
@@ -302,6 +306,7 @@ class Draft:
 
     def looked_at(self) -> Draft:
         """A copy that has looked at the data: safe to call in a thread, since nothing of this draft changes."""
+        from engine.dataset.formats.classes import require_two_classes
         from engine.dataset.formats.folders import split_folders
         from engine.dataset.inspect import inspect_folder
 
@@ -315,6 +320,7 @@ class Draft:
             copy.makes_split = found.format == "folders" and "val" not in split_folders(Path(found.table["root"]))
             copy.found = found
             copy._read_as_answered(found)
+            require_two_classes(copy.found.classes, str(copy.data_path))
         except DataError as error:
             copy.found, copy.trouble = None, str(error)
         return copy
@@ -596,8 +602,11 @@ def _infer_dropout(draft: Draft) -> Answer:
 
 
 def _infer_start(draft: Draft) -> Answer:
-    if draft.overrides.get("weights.load_from") or draft.overrides.get("weights.backbone"):
+    set_weights = [draft.overrides[key] for key in WEIGHTS if key in draft.overrides]
+    if any(set_weights):
         return Answer(OWN, "given with --set")
+    if len(set_weights) == len(WEIGHTS):
+        return Answer(SCRATCH, "--set leaves no weights to start from")
     backbone = draft.overrides.get("model.backbone", "resnet50")
     if backbone != "resnet50":
         return Answer(OWN, f"The published video checkpoints are of ResNet-50; for {backbone} there are ImageNet's.")
@@ -606,7 +615,7 @@ def _infer_start(draft: Draft) -> Answer:
 
 
 def _infer_source(draft: Draft) -> Answer:
-    for key in ("weights.load_from", "weights.backbone"):
+    for key in WEIGHTS:
         if source := draft.overrides.get(key):
             return Answer(source, "given with --set")
     if backbone := draft.overrides.get("model.backbone", ""):

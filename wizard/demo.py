@@ -36,7 +36,7 @@ from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
 from wizard.launch import start_engine
 from wizard.progress import Progress, can_animate, follow
-from wizard.words import count, duration, percent, resume_command
+from wizard.words import count, duration, percent, quoted, resume_command
 
 VERSION = 1  # of the videos and recipes: a folder that another version made is left alone
 STOPPING = 30.0  # seconds that an engine has for its checkpoint before it is killed
@@ -406,7 +406,7 @@ def summary(story: Story, result: Mapping[str, Any]) -> str:
     state = story.runs[1].state()
     assert state.started
     clips, epochs = count(state.started.train_clips, "clip"), count(state.started.epochs, "epoch")
-    names = [f"ftwiz watch {story.runs[1].path}", f"ftwiz show {story.folder / 'fine-tune.toml'}",
+    names = [f"ftwiz watch {quoted(story.runs[1].path)}", f"ftwiz show {quoted(story.folder / 'fine-tune.toml')}",
              f"ftwiz new {story.folder / 'videos' / 'motions'}"]  # fmt: skip
     width = max(map(len, names))
     notes = ["its curves", "its recipe, every value resolved", "your own recipe for the same videos"]

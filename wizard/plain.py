@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import questionary
 from engine.errors import DataError
 from engine.learning_rate import lr_arithmetic
 from wizard.decisions import DECISIONS, LOOKS_AGAIN, QUESTIONS, Draft, Question, checked_overrides, free_path, shown
-from wizard.words import count
+from wizard.words import count, quoted
 
 
 def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> None:
@@ -30,7 +29,7 @@ def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any])
         return
     path = draft.save()
     print(path)
-    _say(f"Wrote {path}. Train with: ftwiz run {shlex.quote(str(path))}")
+    _say(f"Wrote {path}. Train with: ftwiz run {quoted(path)}")
 
 
 def ask(draft: Draft) -> Draft:

@@ -76,6 +76,9 @@ class Progress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Progress:
+        if self._bar is not None:  # at once: a model takes seconds to build, and silence looks like a hang
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None, figures="reading the videos, building the model")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,13 +106,13 @@ class Progress:
     def _move_bar(self, bar: Bar, event: Event) -> None:
         """The bar counts optimiser steps of the whole run."""
         state = self.state
+        if self._task is None:
+            return
         if isinstance(event, RunStarted):
-            bar.start()
-            if self._task is None:
-                self._task = bar.add_task("", total=state.total_steps, figures="waiting for the first step")
-            bar.update(self._task, total=state.total_steps, completed=event.first_step)
-            bar.update(self._task, description=f"epoch {_epoch(state)}/{event.epochs}")
-        elif self._task is None or state.started is None:
+            epoch = f"epoch {_epoch(state)}/{event.epochs}"
+            done, figures = event.first_step, "waiting for the first step"
+            bar.update(self._task, description=epoch, total=state.total_steps, completed=done, figures=figures)
+        elif state.started is None:
             return
         elif isinstance(event, ValidationStarted):
             bar.update(self._task, description=f"validating epoch {event.epoch}", figures=count(event.clips, "clip"))

@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_clips
+from engine.dataset.formats.classes import require_two_classes
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, RunFailed, RunFinished, to_line
 from engine.learning_rate import lr_arithmetic
@@ -22,7 +24,7 @@ from engine.run_folder import RunFolder, create_run_folder, find_runs
 from engine.weights.fetch import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
-from wizard.words import what_next
+from wizard.words import count, percent, quoted, what_next
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -40,7 +42,7 @@ def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) 
     """
     run = _folder_to_resume(source, run_dir, overrides)
     if run.is_alive():
-        raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {run.path}`.")
+        raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {quoted(run.path)}`.")
     if not (run.checkpoints / "last.pt").exists():
         raise RecipeError(f"{run.path} has no checkpoint to go on from; start a new run with `ftwiz run RECIPE`.")
     ended = run.state().ended
@@ -90,8 +92,8 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
         f"recipe    {source} is valid",
         f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {recipe.model.segments} frames a clip",
         f"head      {len(clips.classes)} classes",
-        f"dataset   {len(clips.train)} training and {len(clips.val)} validation clips",
-        f"schedule  {schedule.epochs} epochs of {steps} steps, {lr_arithmetic(schedule)}",
+        f"dataset   {len(clips.train)} training and {count(len(clips.val), 'validation clip')}",
+        f"schedule  {count(schedule.epochs, 'epoch')} of {count(steps, 'step')}, {lr_arithmetic(schedule)}",
         f"weights   from {start}",
         *clips.notes,
     ]
@@ -108,10 +110,11 @@ def measure(run: RunFolder, as_json: bool) -> int:
     if as_json:
         print(json.dumps(result, indent=2))
         return code
-    views = f"{result['segments']} frames × {result['crops']} crop{'s' if result['crops'] > 1 else ''}"
-    print(f"top-1 {result['top1']:.1%}  top-5 {result['top5']:.1%}  mean class {result['mean_class_accuracy']:.1%}")
+    views = f"{count(result['segments'], 'frame')} × {count(result['crops'], 'crop')}"
+    top1, top5, mean = (percent(result[name]) for name in ("top1", "top5", "mean_class_accuracy"))
+    print(f"top-1 {top1}  top-5 {top5}  mean class {mean}")
     skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""
-    print(f"{result['clips']} clips, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)
+    print(f"{count(result['clips'], 'clip')}, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)
     return code
 
 
@@ -122,9 +125,11 @@ def _named(source: str, overrides: Mapping[str, Any]) -> Recipe:
     return recipe if recipe.name else recipe.model_copy(update={"name": Path(source).stem})
 
 
-def _read_dataset(recipe: Recipe) -> Any:
+def _read_dataset(recipe: Recipe) -> ClipLists:
     asked = recipe.head.num_classes
-    return read_clips(recipe.dataset, None if asked == "auto" else asked)
+    clips = read_clips(recipe.dataset, None if asked == "auto" else asked)
+    require_two_classes(clips.classes, recipe.dataset.root)
+    return clips
 
 
 def _check_local_weights(recipe: Recipe) -> None:

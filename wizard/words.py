@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+import shlex
 
 from rich.cells import cell_len, set_cell_size
 
@@ -159,16 +162,18 @@ def has_top5(validation: Validation) -> bool:
 
 def resume_command(run: RunFolder) -> str:
     """What to type to go on with a run that ended early."""
-    return f"ftwiz run --resume --run-dir {_quoted(str(run.path))}"
+    return f"ftwiz run --resume --run-dir {quoted(run.path)}"
 
 
 def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupted | RunFailed | None) -> str:
     """For a run that is over: how it ended and what can be done now. Empty while it goes on."""
+    if not run.path.is_dir():
+        return f"{run.path} is gone: somebody moved or removed the run folder."
     resumable = (run.checkpoints / "last.pt").exists()
     again = (
         f"Go on from its last checkpoint: {resume_command(run)}"
         if resumable
-        else f"It left no checkpoint; start it anew: ftwiz run {_quoted(str(run.recipe))}"
+        else f"It left no checkpoint; start it anew: ftwiz run {quoted(run.recipe)}"
     )
     match status, ended:
         case "finished", RunFinished():
@@ -184,5 +189,7 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
     return ""
 
 
-def _quoted(path: str) -> str:
-    return f"'{path}'" if any(character.isspace() for character in path) else path
+def quoted(path: str | os.PathLike[str]) -> str:
+    """A path as one word of a shell's command line. Letters of any language need no quotes."""
+    text = os.fspath(path)
+    return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else shlex.quote(text)

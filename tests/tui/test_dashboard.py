@@ -451,3 +451,12 @@ async def test_every_size_shows_the_panel_in_hand_and_the_state(live, size):
         assert "running" in screen_text(app)
         assert all(panel.region.right <= size[0] for name in visible(app) for panel in app.dashboard.query(f"#{name}"))
         assert (visible(app) == set(PANELS)) == (size[0] >= 140 and size[1] >= 35)
+
+
+async def test_a_run_folder_that_is_taken_away_is_said_to_be_gone(live: RunFolder) -> None:
+    app = WatchApp(live)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.dashboard.state.started is not None)
+        live.path.rename(live.path.with_name("elsewhere"))
+        await until(pilot, lambda: "is gone" in screen_text(app))
+    assert "is gone" in farewell(live)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("videos"))
 
 
+@pytest.fixture(scope="module")
+def one_class(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with videos of `waits` alone."""
+    folder = tmp_path_factory.mktemp("one")
+    shutil.copytree(videos / "train" / "waits", folder / "waits")
+    return folder
+
+
 def recipe_in(folder: Path, text: str) -> None:
     (folder / "r.toml").write_text(text, encoding="utf-8")
 
@@ -53,6 +62,9 @@ WRONG = {
     "no dataset": (["run", "r.toml"], "", 3, "root"),
     "missing dataset folder": (["run", "r.toml"], '[dataset]\nroot = "nowhere"\n', 3, "nowhere"),
     "empty dataset folder": (["run", "r.toml"], '[dataset]\nroot = "empty"\n', 3, "empty"),
+    "one class only": (["run", "r.toml", "--dry-run"], '[dataset]\nroot = "ONE_CLASS"\n', 3, "only one class, waits"),
+    "new with one class only": (["new", "ONE_CLASS", "--yes"], None, 3, "only one class, waits"),
+    "dashboard and events": (["run", "r.toml", "--watch", "--json"], "", 2, "choose one"),
     "missing weights file": (["run", "r.toml"], '[dataset]\nroot = "VIDEOS"\n[weights]\nload_from = "gone.pth"\n', 4,
                              "gone.pth"),
     "no terminal for new": (["new"], None, 2, "--yes"),
@@ -64,13 +76,17 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_mistake_is_one_sentence_and_an_exit_code(case: str, tmp_path: Path, videos: Path) -> None:
+def test_a_mistake_is_one_sentence_and_an_exit_code(case: str, tmp_path: Path, videos: Path, one_class: Path) -> None:
     arguments, recipe, code, words = WRONG[case]
+
+    def filled(text: str) -> str:
+        return text.replace("VIDEOS", str(videos)).replace("ONE_CLASS", str(one_class))
+
     (tmp_path / "empty").mkdir()
     if recipe is not None:
-        recipe_in(tmp_path, recipe.replace("VIDEOS", str(videos)))
+        recipe_in(tmp_path, filled(recipe))
         (tmp_path / "recipe.toml").write_text("")  # makes "." look like a run folder
-    done = ftwiz(*arguments, cwd=tmp_path)
+    done = ftwiz(*map(filled, arguments), cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr and "\x1b" not in done.stderr and done.stdout == ""

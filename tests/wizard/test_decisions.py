@@ -236,6 +236,22 @@ def test_imagenets_preset_is_made_for_fine_tuning_already(clips: Path) -> None:
     assert recipe.schedule == load_recipe("tsn-r50-imagenet").schedule.model_copy(update={"checkpoint_interval": 5})
 
 
+def test_weights_set_to_none_are_from_scratch_everywhere(clips: Path) -> None:
+    draft = inferred(clips, {"model.backbone": "resnet18", "weights.load_from": "", "weights.backbone": ""})
+    assert (draft.value("start"), draft.summary("weights")) == (SCRATCH, "from scratch")
+    assert (draft.recipe().weights.load_from, draft.recipe().weights.backbone) == ("", "")
+    assert draft.recipe().schedule.lr == 0.01, "no half of it, which is for fine-tuning"
+
+
+def test_a_start_chosen_later_outranks_the_weights_set_before(clips: Path) -> None:
+    draft = inferred(clips, {"weights.load_from": "", "weights.backbone": ""})
+    draft.give("start", "tsn-r50-imagenet")
+    assert draft.recipe().weights.backbone == "torchvision://resnet50"
+    draft = inferred(clips, {"weights.load_from": "https://example.org/a-12345678.pth"})
+    draft.give("source", "https://example.org/b-12345678.pth")
+    assert draft.recipe().weights.load_from == "https://example.org/b-12345678.pth"
+
+
 def test_another_backbone_starts_from_imagenet(clips: Path) -> None:
     draft = inferred(clips, {"model.backbone": "resnet18"})
     assert draft.recipe().weights.backbone == "torchvision://resnet18"

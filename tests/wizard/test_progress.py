@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -111,7 +112,13 @@ def test_a_terminal_gets_a_bar_with_the_figures_and_lines_above_it(tmp_path):
     child = on_a_terminal(run)
     child.logfile_read = io.StringIO()
     try:
-        for expected in ("started: 320 training clips", "validation top-1", "epoch 2/8 .*━", "25 %"):
+        for expected in (
+            "reading the videos",
+            "started: 320 training clips",
+            "validation top-1",
+            "epoch 2/8 .*━",
+            "25 %",
+        ):
             child.expect(expected)
         child.expect(r"ETA 4 min 0 s  loss \d\.\d+  acc 58.9 %  lr 0.0003125  152 clips/s")
         append(run, RunFinished(BEGIN + 90, 0.42, 2, 90.0))
@@ -200,3 +207,9 @@ def test_ends_and_pauses_in_words():
     assert describe(RunFailed(BEGIN, "No memory.", 5)) == "failed: No memory."
     assert describe(RunFinished(BEGIN, 0, 0, 3.0, stopped_early=True)) == "stopped as asked after 3 s"
     assert describe(started(first_step=40)).startswith("tsn-ucf101 goes on after step 40: ")
+
+
+@pytest.mark.parametrize("path", ["runs/一", "runs/a-1.toml", "my runs/a", "it's", "$HOME/(a)&b"])
+def test_a_command_to_copy_names_the_path_as_one_word_of_the_shell(path):
+    assert shlex.split(words.quoted(path)) == [path]
+    assert words.quoted("runs/一") == "runs/一"

@@ -36,6 +36,12 @@ def class_order(found: Sequence[str], given: Sequence[str], where: Mapping[str, 
     return tuple(normal(name) for name in given)
 
 
+def require_two_classes(classes: Sequence[str], root: str) -> None:
+    """DataError when there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise DataError(f"{root} has only one class, {classes[0]}; to tell apart takes at least two.")
+
+
 def require_class_count(classes: Sequence[str], num_classes: int | None, source: str) -> None:
     """DataError when [head] num_classes is a number and not the number of classes found."""
     if num_classes is not None and num_classes != len(classes):
