@@ -129,7 +129,7 @@ def _signals_interrupt() -> Iterator[None]:
 
 def _say_how_to_go_on(story: Story) -> int:
     """After an interruption; returns the exit code."""
-    again = f"`ftwiz demo {story.folder}` starts it again, with the videos that are there."
+    again = f"`ftwiz demo {quoted(story.folder)}` starts it again, with the videos that are there."
     if story.runs and (story.run.checkpoints / "last.pt").exists():
         _say(f"The demo was stopped. {again} Its {story.chapter.name} run alone: {resume_command(story.run)}")
         return ExitCode.INTERRUPTED_RESUMABLE
@@ -406,10 +406,11 @@ def summary(story: Story, result: Mapping[str, Any]) -> str:
     state = story.runs[1].state()
     assert state.started
     clips, epochs = count(state.started.train_clips, "clip"), count(state.started.epochs, "epoch")
-    names = [f"ftwiz watch {quoted(story.runs[1].path)}", f"ftwiz show {quoted(story.folder / 'fine-tune.toml')}",
-             f"ftwiz new {story.folder / 'videos' / 'motions'}"]  # fmt: skip
-    width = max(map(len, names))
-    notes = ["its curves", "its recipe, every value resolved", "your own recipe for the same videos"]
+    next_steps = [
+        ("its curves", f"ftwiz watch {quoted(story.runs[1].path)}"),
+        ("its recipe in full", f"ftwiz show {quoted(story.folder / 'fine-tune.toml')}"),
+        ("a recipe of yours", f"ftwiz new {quoted(story.folder / 'videos' / 'motions')}"),
+    ]
     return "\n".join(
         [
             "",
@@ -420,11 +421,11 @@ def summary(story: Story, result: Mapping[str, Any]) -> str:
             *wrap(
                 f"Both runs had the same {clips} and {epochs}. {_what_it_bought(result)} "
                 f"All of it took {duration(result['seconds'])}.",
-                width=88,
+                width=76,
             ),
             "",
             "Try next:",
-            *(f"  {name:<{width}}  {note}" for name, note in zip(names, notes, strict=True)),
+            *(f"  {what:<20}{command}" for what, command in next_steps),
         ]
     )
 
