@@ -646,8 +646,7 @@ async def test_a_long_list_of_classes_scrolls(work: Path) -> None:
         (work / "many" / f"class {number:02}" / "2.mp4").touch()
     async with WizardApp(Path("many")).run_test(size=SMALL) as pilot:
         await found(pilot)
-        await pilot.pause()
-        assert pilot.app.screen.query_one(ClassBars).size.height == 60
+        await until(pilot, lambda: pilot.app.screen.query_one(ClassBars).size.height == 60)
         for _ in range(8):
             await pilot.press("pagedown")
         await until(pilot, lambda: "class 59" in text_on_screen(pilot))
