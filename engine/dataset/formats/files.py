@@ -215,3 +215,13 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def some(names: Sequence[str], limit: int = 3) -> str:
     """The first few of many names, as text."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def the_only(found: list[Path], folder: Path, kind: str, absent: str) -> Path:
+    """The one file of its kind in a folder. DataError, with the names, where there are several; `absent` for none."""
+    if not found:
+        raise DataError(absent)
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} has {len(found)} files {kind}: {names}; keep the right one there.")
+    return found[0]

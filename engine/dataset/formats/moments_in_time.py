@@ -8,7 +8,16 @@ from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import Disk, counted, entries, is_folder, is_video, missing_note, require_folder
+from engine.dataset.formats.files import (
+    Disk,
+    counted,
+    entries,
+    is_folder,
+    is_video,
+    missing_note,
+    require_folder,
+    the_only,
+)
 from engine.dataset.formats.lists import Entry, csv_rows, find_lists, numbered_lines
 from engine.errors import DataError
 from engine.recipe import Dataset
@@ -81,13 +90,12 @@ def is_list(path: Path) -> bool:
 
 
 def _categories_file(folder: Path) -> Path:
-    found = categories_in(folder)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found)
-        raise DataError(f"{folder} has {len(found)} files of categories: {names}; keep the right one there.")
-    raise DataError(f"{folder} has no moments_categories.txt; set [dataset] annotations to the folder it lies in.")
+    return the_only(
+        categories_in(folder),
+        folder,
+        "of categories",
+        f"{folder} has no moments_categories.txt; set [dataset] annotations to the folder it lies in.",
+    )
 
 
 def _entries(path: Path, label_of: dict[str, int], categories: Path) -> list[Entry]:

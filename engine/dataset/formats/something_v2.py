@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
+from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, the_only, videos_below
 from engine.dataset.formats.lists import find_lists, lists_named, read_text
 from engine.errors import DataError
 from engine.recipe import Dataset
@@ -65,14 +65,11 @@ def class_of(template: str) -> str:
 
 
 def _labels_file(folder: Path) -> Path:
-    found = labels_named(folder)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found)
-        raise DataError(f"{folder} has {len(found)} files named *labels*.json: {names}; keep the right one there.")
-    raise DataError(
-        f"{folder} has no labels.json or something-something-v2-labels.json; set [dataset] annotations to its folder."
+    return the_only(
+        labels_named(folder),
+        folder,
+        "named *labels*.json",
+        f"{folder} has no labels.json or something-something-v2-labels.json; set [dataset] annotations to its folder.",
     )
 
 
