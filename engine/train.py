@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from engine.control import Control, Interrupted, Stopped
 from engine.dataset.augment import normalise
@@ -89,7 +88,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
             frames = batch.frames.to(device, non_blocking=True)  # uint8 [B, T, 3, H, W]
             with training.autocast():
                 logits = model(normalise(frames, training.recipe.model))  # [B, num_classes]
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=schedule.label_smoothing)
+            loss = training.loss(logits.float(), labels)
 
             training.optimizer.zero_grad()
             loss.backward()

@@ -33,6 +33,7 @@ from engine.device import (
 from engine.errors import RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
+from engine.loss import build_loss
 from engine.model import build_model
 from engine.provenance import write_provenance
 from engine.recipe import Recipe, save_recipe
@@ -52,6 +53,7 @@ class Training:
     device: torch.device
     clips: ClipLists
     model: nn.Module
+    loss: nn.Module  # (logits [B, num_classes], targets) → scalar
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     batches: Batches
@@ -153,6 +155,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         device=device,
         clips=clips,
         model=model,
+        loss=build_loss(recipe).to(device),
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, recipe.schedule, steps_per_epoch=len(batches)),
         batches=batches,
