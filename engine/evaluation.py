@@ -145,7 +145,7 @@ def write_report(folder: Path, metrics: Metrics, clips: Sequence[Clip], classes:
         folder / "predictions.csv",
         ["file", "true class", "predicted class", "probability"],
         [
-            [clips[number].path, classes[clips[number].label], classes[predicted], f"{probability:.4f}"]
+            [clips[number].name, classes[clips[number].label], classes[predicted], f"{probability:.4f}"]
             for number, predicted, probability in metrics.predictions
         ],
     )

@@ -38,10 +38,13 @@ def write_provenance(path: Path, clips: ClipLists, seed: int, device: torch.devi
 
 
 def _hash_of(clips: Iterable[Clip]) -> str:
-    """Of paths and labels in their order: another list, another hash."""
+    """Of paths, parts of them and labels in their order: another list, another hash."""
     digest = hashlib.sha256()
     for clip in clips:
-        digest.update(f"{clip.path}\0{clip.label}\n".encode("utf-8", "surrogateescape"))
+        line = f"{clip.path}\0{clip.label}"
+        if any(part := (clip.labels, clip.start, clip.end, clip.first_frame, clip.num_frames)):
+            line += f"\0{part}"
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

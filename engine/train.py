@@ -151,7 +151,7 @@ def stop_if_not_finite(training: Training, loss: torch.Tensor, grad_norm: torch.
     """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt."""
     if torch.isfinite(loss) and torch.isfinite(grad_norm):
         return
-    clips = ", ".join(training.clips.train[number].path for number in batch.clips[:3])
+    clips = ", ".join(training.clips.train[number].name for number in batch.clips[:3])
     what = f"gradient's norm is {grad_norm.item()}" if torch.isfinite(loss) else f"loss is {loss.item()}"
     raise TrainingError(
         f"The {what} at step {training.step + 1} (clips: {clips}, …), before any weight was changed by "

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
 from engine.checkpoint import keep_as, load_checkpoint, random_state, restore_random_state, save_checkpoint
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, packed
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, TrainingClips, ValidationClips, build_loader
@@ -207,7 +206,7 @@ def _check_test_segments(recipe: Recipe) -> None:
         )
 
 
-def _val_loader(clips: tuple[Clip, ...], recipe: Recipe, workers: int, pin_memory: bool) -> DataLoader | None:
+def _val_loader(clips: Sequence[Clip], recipe: Recipe, workers: int, pin_memory: bool) -> DataLoader | None:
     if not clips:
         return None
     batches = Batches(len(clips), recipe.schedule.batch_size)
@@ -253,6 +252,6 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
         training.say("There are no validation clips: nothing will tell how well this generalises.", level="warning")
 
 
-def _chance(clips: tuple[Clip, ...]) -> float:
+def _chance(clips: Sequence[Clip]) -> float:
     """Accuracy of always guessing the commonest class."""
-    return max(Counter(clip.label for clip in clips).values()) / len(clips)
+    return max(packed(clips).label_counts().values()) / len(clips)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine import recipe
 from engine.dataset.augment import centre_view, training_view, views_at_test_time
-from engine.dataset.clips import Clip
+from engine.dataset.clips import Clip, packed
 from engine.dataset.decode import DecodeError, open_video
 from engine.dataset.sampling import centre_frames, random_frames
 
@@ -25,7 +25,7 @@ from engine.dataset.sampling import centre_frames, random_frames
 @dataclass
 class Batch:
     """frames: uint8 RGB [B, T, 3, H, W] (test: [B, views, T, 3, H, W]); labels: int64 [B]; clips: their numbers in the
-    list. B is smaller than asked by the clips in `skipped`, as (path, reason)."""
+    list. B is smaller than asked by the clips in `skipped`, as (name, reason)."""
 
     frames: torch.Tensor
     labels: torch.Tensor
@@ -40,7 +40,7 @@ class ClipDataset(Dataset):
     """Decodes one clip. An item is asked for by (epoch, clip number)."""
 
     def __init__(self, clips: Sequence[Clip], recipe: recipe.Recipe):
-        self.clips = clips
+        self.clips = packed(clips)
         self.recipe = recipe
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | str]:
@@ -64,7 +64,7 @@ class ClipDataset(Dataset):
             frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
             labels=torch.tensor([self.clips[number].label for number, _ in good], dtype=torch.long),
             clips=[number for number, _ in good],
-            skipped=[(self.clips[number].path, why) for number, why in items if isinstance(why, str)],
+            skipped=[(self.clips[number].name, why) for number, why in items if isinstance(why, str)],
         )
 
 

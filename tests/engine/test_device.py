@@ -130,7 +130,8 @@ def test_another_list_has_another_hash(tmp_path: Path) -> None:
 
     one, two = Clip("1.mp4", 0), Clip("2.mp4", 1)
     hashes = [hash_of(one, two), hash_of(two, one), hash_of(one), hash_of(), hash_of(one, Clip("2.mp4", 0))]
-    assert len(set(hashes)) == 5 and hash_of(one, two) == hashes[0]
+    hashes += [hash_of(one, Clip("2.mp4", 1, start=2.0)), hash_of(one, Clip("2.mp4", 1, labels=(1, 0)))]
+    assert len(set(hashes)) == 7 and hash_of(one, two) == hashes[0]
 
 
 def test_the_commit_is_that_of_the_folder_one_works_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

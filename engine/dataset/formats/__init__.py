@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from engine.dataset.clips import Clip, ClipLists
@@ -73,9 +73,9 @@ def _overlap(lists: ClipLists) -> tuple[str, ...]:
     return ()
 
 
-def _paths(clips: tuple[Clip, ...]) -> set[str]:
+def _paths(clips: Sequence[Clip]) -> set[str]:
     return {clip.path for clip in clips}
 
 
-def _groups(clips: tuple[Clip, ...]) -> set[str]:
+def _groups(clips: Sequence[Clip]) -> set[str]:
     return {clip.group for clip in clips if clip.group}

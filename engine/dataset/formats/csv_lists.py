@@ -10,7 +10,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import (
     base_note,
     named_classes,
@@ -184,10 +184,10 @@ def _named(rows: list[NamedEntry], id_of: dict[str, int]) -> list[Entry]:
     return [(video, id_of[label], line) for video, label, line in rows]
 
 
-def _clips(listed: list[Entry], source: Path, root: Path, key: str) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def _clips(listed: list[Entry], source: Path, root: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
     disk = Disk()
     start, where = _start(listed, source, root, disk)
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for video, label, _ in listed:
         if path := disk.find(os.path.join(start, video)):
@@ -200,7 +200,7 @@ def _clips(listed: list[Entry], source: Path, root: Path, key: str) -> tuple[tup
             f"{os.path.join(root, missing[0])}, and neither the list's folder nor the working folder has it; correct "
             f"[dataset] {key}."
         )
-    return tuple(clips), (f"Paths in {source} {where}.", *missing_note(missing, len(listed), source))
+    return clips.table(), (f"Paths in {source} {where}.", *missing_note(missing, len(listed), source))
 
 
 def _start(listed: list[Entry], source: Path, root: Path, disk: Disk) -> tuple[str, str]:

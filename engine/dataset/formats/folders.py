@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipTable
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import (
     Found,
@@ -166,12 +166,10 @@ def _sources(dataset: Dataset, parts: list[_Part]) -> dict[str, str]:
     return sources
 
 
-def _labelled(
-    parts: list[_Part], classes: tuple[str, ...], sources: dict[str, str], root: Path
-) -> list[tuple[Clip, ...]]:
+def _labelled(parts: list[_Part], classes: tuple[str, ...], sources: dict[str, str], root: Path) -> list[ClipTable]:
     ids = {name: label for label, name in enumerate(classes)}
     return [
-        tuple(
+        ClipTable(
             Clip(
                 os.path.join(root, video),
                 ids[name],

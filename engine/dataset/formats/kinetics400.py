@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import named_classes, require_class_count
 from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.dataset.formats.lists import NamedEntry, csv_rows, find_lists
@@ -144,9 +144,9 @@ def _in_split(path: str, split: str) -> bool:
 
 def _clips(
     rows: list[Row], videos: _Videos, split: str, source: Path, ids: dict[str, int]
-) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+) -> tuple[ClipTable, tuple[str, ...]]:
     several = _cut_more_than_once(rows)
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for row in rows:
         path = videos.find(row, split, alone=row.youtube_id not in several)
@@ -159,7 +159,7 @@ def _clips(
             f"none of the {counted(len(rows), 'video')} listed in {source} is in {videos.root} or a folder in it, e.g. "
             f"{missing[0]}.mp4; correct [dataset] root."
         )
-    return tuple(clips), missing_note(missing, len(rows), source)
+    return clips.table(), missing_note(missing, len(rows), source)
 
 
 def _cut_more_than_once(rows: list[Row]) -> set[str]:

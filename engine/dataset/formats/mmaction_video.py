@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import base_note, numbered_classes, require_labels_inside
 from engine.dataset.formats.files import Disk, counted, is_video, missing_note, require_folder
 from engine.dataset.formats.groups import ucf_group
@@ -31,17 +31,16 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     return ClipLists(classes, train_clips, val_clips, train_notes + val_notes + base_note(first, train_list))
 
 
-def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
     disk = Disk()
     folder = str(root)
-    groups: dict[str, str] = {}  # one string a group, not one a clip
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for listed, label, line in lines:
         path = os.path.join(folder, listed)
         if disk.find(path):
             group = ucf_group(os.path.basename(listed)) if "_g" in listed else ""
-            clips.append(Clip(path, label, groups.setdefault(group, group)))
+            clips.append(Clip(path, label, group))
         else:
             if listed[-1].isdigit():
                 _refuse_other_columns(listed, folder, f"{source}:{line}")
@@ -51,7 +50,7 @@ def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[tupl
             f"none of the {counted(len(lines), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(folder, missing[0])}; correct [dataset] {key}."
         )
-    return tuple(clips), missing_note(missing, len(lines), source)
+    return clips.table(), missing_note(missing, len(lines), source)
 
 
 def _refuse_other_columns(listed: str, folder: str, where: str) -> None:

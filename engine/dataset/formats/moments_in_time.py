@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import (
     Disk,
@@ -115,10 +115,10 @@ def _entries(path: Path, label_of: dict[str, int], categories: Path) -> list[Ent
     return found
 
 
-def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[ClipTable, tuple[str, ...]]:
     disk = Disk()
     places = [os.path.join(root, folder) for folder in _FOLDERS[split]]
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for video, label, _ in listed:
         path = next((found for place in places if (found := disk.find(os.path.join(place, video)))), None)
@@ -131,4 +131,4 @@ def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[t
             f"none of the {counted(len(listed), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(places[0], missing[0])}; correct [dataset] root."
         )
-    return tuple(clips), missing_note(missing, len(listed), source)
+    return clips.table(), missing_note(missing, len(listed), source)

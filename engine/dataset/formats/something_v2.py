@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, the_only, videos_below
 from engine.dataset.formats.lists import find_lists, lists_named, read_text
@@ -111,9 +111,9 @@ def _load(path: Path) -> Any:
 
 def _clips(
     entries: list[tuple[str, int]], root: Path, videos: dict[str, list[str]], source: Path
-) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+) -> tuple[ClipTable, tuple[str, ...]]:
     # Some copies are .webm, some were made .mp4; the id says which video it is.
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for video, label in entries:
         if found := videos.get(video):
@@ -125,4 +125,4 @@ def _clips(
             f"none of the {counted(len(entries), 'video')} listed in {source} is in {root} or a folder in it, "
             f"e.g. {missing[0]}.webm; correct [dataset] root."
         )
-    return tuple(clips), missing_note(missing, len(entries), source)
+    return clips.table(), missing_note(missing, len(entries), source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import Disk, counted, missing_note, require_folder, some, subfolders
 from engine.dataset.formats.groups import ucf_group
@@ -109,11 +109,11 @@ def _entries(path: Path, names: list[str]) -> list[Entry]:
 
 def _clips(
     entries: list[Entry], source: Path, videos: Path, names: list[str], label_of: dict[str, int]
-) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+) -> tuple[ClipTable, tuple[str, ...]]:
     # Copies differ in case: class and folder HandstandPushups, files v_HandStandPushups_*, in some only the folder.
     disk = Disk(ignore_case=True)
     folder_of = {name.casefold(): name for name in subfolders(videos)}
-    clips: list[Clip] = []
+    clips = ClipPacker()
     missing: list[str] = []
     for listed, place, _ in entries:
         name = names[place]
@@ -129,4 +129,4 @@ def _clips(
             f"none of the {counted(len(entries), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(videos, missing[0])}; correct [dataset] root."
         )
-    return tuple(clips), missing_note(missing, len(entries), source)
+    return clips.table(), missing_note(missing, len(entries), source)
