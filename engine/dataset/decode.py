@@ -1,4 +1,4 @@
-"""From a video file and frame numbers to pixels, behind one small interface.
+"""From a clip and frame numbers to pixels, behind one small interface.
 
 Frames are numbered in the order they are shown, and turned the way they are shown. PyAV lists the packets of every
 file, which takes milliseconds; then decord reads those files that it reads right, and PyAV all others. Which of the two
@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from itertools import groupby
 from typing import Any, Protocol
 
 import av
 import numpy as np
+
+from engine.dataset.clips import Clip
 
 try:
     import decord
@@ -28,14 +31,28 @@ class DecodeError(Exception):
     """A file that cannot be decoded; the message is the reason, for the log. Never a reason to stop by itself."""
 
 
-class VideoReader(Protocol):
-    """An open video. `read` takes frame numbers in any order, repeats allowed."""
+class FrameReader(Protocol):
+    """The frames of a clip, numbered from 0. `read` takes numbers in any order, repeats allowed."""
 
     num_frames: int
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
         """uint8 RGB [T, H, W, 3]. Raises DecodeError."""
         ...
+
+
+class VideoReader(FrameReader, Protocol):
+    """An open video file, all of it."""
+
+    def times(self) -> np.ndarray:
+        """float64 [num_frames]: when each frame is shown, in seconds from the first. Raises DecodeError."""
+        ...
+
+
+def open_clip(clip: Clip) -> FrameReader:
+    """The frames that belong to a clip. Raises DecodeError where there are none."""
+    video = open_video(clip.path)
+    return PartOfVideo(video, clip.start, clip.end) if clip.start or clip.end else video
 
 
 def open_video(path: str) -> VideoReader:
@@ -50,6 +67,27 @@ def open_video(path: str) -> VideoReader:
         return DecordReader(path, video)
     except DecodeError:  # a codec that decord does not have (AV1), a name that is not UTF-8
         return video
+
+
+class PartOfVideo:
+    """What a video shows from `start` to `end` (seconds; end 0.0: the end of the file), as if it were all there is.
+
+    The first frame is the one on screen at `start`, the last is the last that comes up before `end`; never less than
+    one. What lies past the end of the video is left out; DecodeError where nothing else is asked for.
+    """
+
+    def __init__(self, video: VideoReader, start: float, end: float):
+        times = video.times()
+        length = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.0)
+        if start and start >= length:
+            raise DecodeError(f"the part begins at {start:.2f} s, and the video ends at {length:.2f} s")
+        first = max(0, int(np.searchsorted(times, start, side="right")) - 1)
+        after_last = int(np.searchsorted(times, end, side="left")) if end else len(times)
+        self._video, self._first = video, first
+        self.num_frames = max(1, after_last - first)
+
+    def read(self, frames: Sequence[int]) -> np.ndarray:
+        return self._video.read([self._first + frame for frame in frames])
 
 
 class DecordReader:
@@ -72,6 +110,9 @@ class DecordReader:
         except (decord.DECORDError, RuntimeError, IndexError):
             return self._otherwise.read(frames)
 
+    def times(self) -> np.ndarray:
+        return self._otherwise.times()
+
 
 class PyAVReader:
     """PyAV (FFmpeg).
@@ -93,7 +134,17 @@ class PyAVReader:
             if _has_exact_times(container, packets):
                 self._times = sorted(packet.pts for packet in shown)
                 self._starts = _key_frames_before(packets)
+            self._tick: Fraction = stream.time_base
+            self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
             self.suits_decord = _suits_decord(container, stream, packets)
+
+    def times(self) -> np.ndarray:
+        if self._times:
+            ticks = np.array(self._times, dtype=np.int64) - self._times[0]
+            return ticks * self._tick.numerator / self._tick.denominator
+        if not self._rate:
+            raise DecodeError("it says neither when its frames are shown nor how many a second")
+        return np.arange(self.num_frames) * self._rate.denominator / self._rate.numerator
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
         wanted = [self._times[frame] for frame in frames] if self._times else list(frames)

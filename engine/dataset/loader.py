@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from engine import recipe
 from engine.dataset.augment import centre_view, training_view, views_at_test_time
 from engine.dataset.clips import Clip, packed
-from engine.dataset.decode import DecodeError, open_video
+from engine.dataset.decode import DecodeError, open_clip
 from engine.dataset.sampling import centre_frames, random_frames
 
 
@@ -46,14 +46,14 @@ class ClipDataset(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | str]:
         epoch, number = item
         try:
-            return number, self.view(self.clips[number].path, epoch, number)
+            return number, self.view(self.clips[number], epoch, number)
         except DecodeError as error:
             return number, str(error)
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         """The frames the model sees, uint8. Raises DecodeError."""
         raise TypeError("a ClipDataset says in a subclass which frames it shows")
 
@@ -71,9 +71,9 @@ class ClipDataset(Dataset):
 class TrainingClips(ClipDataset):
     """Random frames, randomly cropped and mirrored: [T, 3, H, W]."""
 
-    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
-        video = open_video(path)
+        video = open_clip(clip)
         frames = video.read(random_frames(video.num_frames, self.recipe.model.segments, rng))
         return training_view(frames, self.recipe.dataset, rng)
 
@@ -81,8 +81,8 @@ class TrainingClips(ClipDataset):
 class ValidationClips(ClipDataset):
     """The middle frame of each part, the middle of each frame: [T, 3, H, W]."""
 
-    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
-        video = open_video(path)
+    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
+        video = open_clip(clip)
         frames = video.read(centre_frames(video.num_frames, self.recipe.model.segments))
         return centre_view(frames, self.recipe.dataset)
 
@@ -90,9 +90,9 @@ class ValidationClips(ClipDataset):
 class ClipsAtTestTime(ClipDataset):
     """Test-time views: [views, T, 3, H, W]."""
 
-    def view(self, path: str, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         run = self.recipe.run
-        video = open_video(path)
+        video = open_clip(clip)
         frames = video.read(centre_frames(video.num_frames, run.test_segments or self.recipe.model.segments))
         return views_at_test_time(frames, self.recipe.dataset, run.test_crops)
 

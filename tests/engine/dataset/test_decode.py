@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from engine.dataset import decode
-from engine.dataset.decode import DecodeError, DecordReader, PyAVReader, open_video
+from engine.dataset.clips import Clip
+from engine.dataset.decode import DecodeError, DecordReader, PyAVReader, open_clip, open_video
 from tests.videos import make_video
 
 needs_decord = pytest.mark.skipif(decode.decord is None, reason="decord is not installed")
@@ -121,6 +122,9 @@ class Refuses:
     def read(self, frames: Sequence[int]) -> np.ndarray:
         raise AssertionError("decord should have read this")
 
+    def times(self) -> np.ndarray:
+        raise AssertionError("nobody asks for these")
+
 
 # --- the right frames -------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,71 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no such name")
     assert open_video(os.fsdecode(name)).read([3]).shape == (1, 48, 64, 3)
+
+
+# --- when frames are shown, and parts of a video ----------------------------------------------------------------------
+
+
+def shown_at(name: str) -> list[float]:
+    """In seconds from the first frame."""
+    arguments = ALL[name][1]
+    times = arguments.get("times", [40 * number for number in range(arguments.get("frames", 40))])
+    return [(time - times[0]) / 1000 for time in times]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "frames of the same time"])
+def test_frames_are_shown_when_the_file_says(name: str, video: Callable[[str], str]) -> None:
+    times = open_video(video(name)).times()
+    assert times.dtype == np.float64 and times == pytest.approx(shown_at(name), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["variable frame rate", "open GOPs in Matroska", "H.264 with B-frames in AVI", "WebM"])
+def test_a_part_has_the_frames_on_screen_in_it(name: str, video: Callable[[str], str]) -> None:
+    path, times = video(name), shown_at(name)
+    played = in_order(path)
+    for first, last in [(0, 0), (0, 7), (5, 5), (13, 30), (25, 39), (39, 39)]:
+        # From while the first is on screen until while the last is.
+        until_next = times[last + 1] - times[last] if last < 39 else 0.04
+        start, end = times[first] + (0.001 if first else 0), times[last] + until_next / 2
+        part = open_clip(Clip(path, 0, start=start, end=end))
+        assert part.num_frames == last - first + 1
+        assert np.array_equal(part.read(range(part.num_frames)), played[first : last + 1])
+        assert np.array_equal(part.read([part.num_frames - 1, 0]), played[[last, first]])
+
+
+def test_a_part_begins_with_the_frame_of_its_start_and_ends_before_that_of_its_end(
+    video: Callable[[str], str],
+) -> None:
+    """Times in lists have one or two decimals; at 25 frames a second they often are a frame's own."""
+    path = video("short GOPs with B-frames")
+    parts = {(0.4, 0.8): range(10, 20), (0.4, 0.41): [10], (0.44, 0.44): [11], (0.0, 0.04): [0], (1.56, 1.6): [39]}
+    for (start, end), numbers in parts.items():
+        part = open_clip(Clip(path, 0, start=start, end=end))
+        assert np.array_equal(part.read(range(part.num_frames)), in_order(path)[list(numbers)])
+
+
+def test_a_part_ends_where_the_file_does(video: Callable[[str], str]) -> None:
+    path = video("short GOPs with B-frames")  # 1.6 s
+    last = in_order(path)[-1:]
+    for start, end, frames in [(1.0, 90.0, 15), (1.0, 0.0, 15), (1.57, 1.6, 1), (1.59, 90.0, 1), (0.0, 90.0, 40)]:
+        part = open_clip(Clip(path, 0, start=start, end=end))
+        assert part.num_frames == frames
+        assert np.array_equal(part.read([frames - 1]), last)
+
+
+@pytest.mark.parametrize("start", [1.6, 72.8])
+def test_a_part_past_the_end_has_a_reason(start: float, video: Callable[[str], str]) -> None:
+    with pytest.raises(DecodeError, match=rf"^the part begins at {start:.2f} s, and the video ends at 1.60 s$"):
+        open_clip(Clip(video("short GOPs with B-frames"), 0, start=start, end=start + 5))
+
+
+def test_times_count_from_the_first_frame_that_is_shown(shared: Path) -> None:
+    """Hidden frames at the start, and a first time that is not 0, move nothing."""
+    hidden = open_video(str(shared / "data/videos/odd/discard_first_keyframe.mp4"))
+    assert hidden.times()[0] == 0 and len(hidden.times()) == hidden.num_frames == 25
+    for name in ("arm_wrestling.mp4", "flipping_a_pancake.mkv"):
+        times = open_video(str(shared / "data/videos" / name)).times()
+        assert times[0] == 0 and (np.diff(times) > 0).all()
 
 
 # --- bad files --------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from engine.dataset.loader import (
 )
 from engine.dataset.sampling import centre_frames
 from engine.recipe import Recipe, recipe_from
-from tests.videos import make_video
+from tests.videos import make_video, write_video
 
 CLIPS = 7
 BAD = {2: "the file is missing", 5: "Invalid data found when processing input"}
@@ -212,6 +212,36 @@ def test_views_at_test_time(asked: int, segments: int, crops: int, good: tuple[C
     video = open_video(good[3].path)
     frames = video.read(centre_frames(video.num_frames, segments))
     assert torch.equal(batch.frames[0], views_at_test_time(frames, settings.dataset, crops))
+
+
+# --- parts of untrimmed videos ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def untrimmed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Four seconds that grow lighter: frame n is grey of 2 * n."""
+    images = [np.full((48, 64, 3), 2 * number, np.uint8) for number in range(100)]
+    return str(write_video(tmp_path_factory.mktemp("untrimmed") / "long.mp4", images))
+
+
+@pytest.mark.parametrize("views", [TrainingClips, ValidationClips, ClipsAtTestTime])
+def test_frames_come_from_the_part_that_the_clip_is(views: type[ClipDataset], untrimmed: str) -> None:
+    parts = [Clip(untrimmed, label, start=start, end=start + 1) for label, start in enumerate([0.0, 1.2, 3.0])]
+    for epoch in range(1, 9):
+        for batch in batches_of(views(parts, recipe()), [epoch]):
+            for clip, frames in zip(batch.clips, batch.frames, strict=True):
+                numbers = frames.float().mean(dim=(-3, -2, -1)).flatten() / 2
+                first = parts[clip].start * 25
+                assert first - 2 < numbers.min() < numbers.max() < first + 25 + 2  # of 100; coding costs a level or two
+                assert numbers.max() - numbers.min() > 5
+
+
+def test_a_part_past_the_end_is_left_out_and_named(untrimmed: str) -> None:
+    parts = [Clip(untrimmed, 0, start=3.0, end=9.0), Clip(untrimmed, 1, start=72.8, end=76.4)]
+    (batch,) = batches_of(ValidationClips(parts, recipe()), [1], seed=None)
+    assert batch.clips == [0] and batch.labels.tolist() == [0]
+    reason = "the part begins at 72.80 s, and the video ends at 4.00 s"
+    assert batch.skipped == [(f"{untrimmed} [72.8–76.4 s]", reason)]
 
 
 # --- the order of clips -----------------------------------------------------------------------------------------------
