@@ -51,8 +51,8 @@ def evaluate(
 ) -> Metrics:
     """Measure `model` (on the device it is on) on `clips`, as the recipe it was built from says.
 
-    test_views: many crops a clip and `run.test_segments` frames, averaged as `run.average_clips` says; else the one
-    centre view that validation during training uses. Clips that cannot be decoded are left out.
+    test_views: `run.test_clips` clips (or `run.test_segments` frames) of a video and many crops of each, averaged as
+    `run.average_clips` says; else the one centre view that validation during training uses. Clips that cannot be decoded are left out.
     """
     dataset = (ClipsAtTestTime if test_views else ValidationClips)(clips, recipe)
     batch_size = 1 if test_views else recipe.schedule.batch_size
@@ -114,10 +114,14 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → log-probabilities [B, num_classes]."""
+    """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → log-probabilities [B, num_classes].
+
+    No more views go through the model at once than a training batch has clips: thirty may not fit into memory.
+    """
     views = frames if frames.dim() == 6 else frames[:, None]
+    portions = views.flatten(0, 1).split(recipe.schedule.batch_size)
     with autocast(frames.device, recipe.run.precision):
-        logits = model(normalise(views.flatten(0, 1), recipe.model))  # [B * views, num_classes]
+        logits = torch.cat([model(normalise(portion, recipe.model)) for portion in portions])
     logits = logits.float().unflatten(0, views.shape[:2])  # [B, views, num_classes]
     if recipe.run.average_clips == "score":
         return logits.mean(dim=1).log_softmax(dim=1)

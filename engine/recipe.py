@@ -97,7 +97,11 @@ class Model(Table):
     backbone: str = "resnet50"
     """Any torchvision image classifier for tsn; a torchvision ResNet for tsm."""
     segments: int = Field(default=8, ge=1)
-    """Frames a clip, one from each of so many equal parts of the video."""
+    """Frames a clip, one from each of so many equal parts of the video. Not used where clip_len says otherwise."""
+    clip_len: int = Field(default=0, ge=0)
+    """Frames a clip, taken densely from one place of the video, as 3D networks are trained. 0: `segments` instead."""
+    frame_interval: int = Field(default=1, ge=1)
+    """Dense clips (clip_len above 0): every so many-th frame. A video that is too short is repeated."""
     shift_div: int = Field(default=8, ge=2)
     """tsm: one part in so many of the channels moves one frame back, another one forward."""
     norm_eval: bool = False
@@ -106,6 +110,11 @@ class Model(Table):
     """Subtracted from RGB values of 0..255. Must be what the weights were trained with."""
     std: Rgb = (58.395, 57.12, 57.375)
     """Divides RGB values of 0..255. Must be what the weights were trained with."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames the recognizer is given of a clip, T."""
+        return self.clip_len or self.segments
 
     @field_validator("std")
     @classmethod
@@ -269,6 +278,8 @@ class Run(Table):
     """Test time: average the crops' probabilities, or their scores before softmax."""
     test_segments: int = Field(default=0, ge=0)
     """Test time: frames a view. 0: as many as model.segments."""
+    test_clips: int = Field(default=1, ge=1)
+    """Test time, dense clips (model.clip_len): so many clips at even distances over the video."""
     test_crops: Annotated[Literal[1, 3, 10], BeforeValidator(_whole)] = 1
     """Test time: the centre; three along the long side; or four corners and the centre, each mirrored too."""
 

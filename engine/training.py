@@ -138,7 +138,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes)
     require_two_classes(clips.classes, recipe.dataset.root)
     recipe = _resolved(recipe, clips, device)
-    _check_test_segments(recipe)
+    check_test_frames(recipe)
 
     model = build_model(recipe)
     report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
@@ -197,12 +197,23 @@ def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     return Recipe.model_validate(document)
 
 
-def _check_test_segments(recipe: Recipe) -> None:
-    segments, at_test = recipe.model.segments, recipe.run.test_segments
-    if recipe.model.recognizer == "tsm" and at_test not in (0, segments):
+def check_test_frames(recipe: Recipe) -> None:
+    """Raise RecipeError where the frames that [run] wants at test time are not those that the model can take."""
+    model, run = recipe.model, recipe.run
+    if model.clip_len and run.test_segments:
         raise RecipeError(
-            f"[run] test_segments = {at_test}, but tsm shifts among the {segments} frames of [model] segments; "
-            f"set it to {segments} or 0."
+            f"[run] test_segments = {run.test_segments} is for frames spread over the video, but [model] clip_len = "
+            f"{model.clip_len} takes dense clips; set test_segments to 0, and test_clips to how many clips."
+        )
+    if run.test_clips > 1 and not model.clip_len:
+        raise RecipeError(
+            f"[run] test_clips = {run.test_clips} is for dense clips, but this recipe spreads [model] segments over "
+            "the video; set test_clips to 1 (test_segments takes more frames), or give [model] clip_len."
+        )
+    if model.recognizer != "tsn" and run.test_segments not in (0, model.segments):
+        raise RecipeError(
+            f"[run] test_segments = {run.test_segments}, but {model.recognizer} works on the {model.segments} frames "
+            f"of [model] segments together; set it to {model.segments} or 0."
         )
 
 

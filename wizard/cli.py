@@ -178,6 +178,7 @@ def show(
 def presets(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
     """List the recipes that yours can extend."""
     from engine.recipe import load_recipe, preset_names
+    from wizard.words import frames_of
 
     rows = []
     for name in preset_names():
@@ -186,7 +187,7 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="One JSON docum
         rows.append(
             {
                 "name": name,
-                "model": f"{recipe.model.recognizer} {recipe.model.backbone}, {recipe.model.segments} frames",
+                "model": f"{recipe.model.recognizer} {recipe.model.backbone}, {frames_of(recipe.model)}",
                 "classes": recipe.head.num_classes,
                 "starts_from": start.rpartition("/")[2] if start.startswith("http") else start,
             }

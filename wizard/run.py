@@ -24,7 +24,7 @@ from engine.run_folder import RunFolder, create_run_folder, find_runs
 from engine.weights.fetch import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
-from wizard.words import count, percent, quoted, what_next
+from wizard.words import count, frames_of, percent, quoted, what_next
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -90,7 +90,7 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
     start = recipe.weights.load_from or recipe.weights.backbone or "nothing: every parameter starts at random"
     lines = [
         f"recipe    {source} is valid",
-        f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {recipe.model.segments} frames a clip",
+        f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {frames_of(recipe.model)} a clip",
         f"head      {len(clips.classes)} classes",
         f"dataset   {len(clips.train)} training and {count(len(clips.val), 'validation clip')}",
         f"schedule  {count(schedule.epochs, 'epoch')} of {count(steps, 'step')}, {lr_arithmetic(schedule)}",
@@ -111,6 +111,8 @@ def measure(run: RunFolder, as_json: bool) -> int:
         print(json.dumps(result, indent=2))
         return code
     views = f"{count(result['segments'], 'frame')} × {count(result['crops'], 'crop')}"
+    if result["test_clips"] > 1:
+        views = f"{count(result['test_clips'], 'place')} in time × {views}"
     top1, top5, mean = (percent(result[name]) for name in ("top1", "top5", "mean_class_accuracy"))
     print(f"top-1 {top1}  top-5 {top5}  mean class {mean}")
     skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""

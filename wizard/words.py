@@ -25,6 +25,7 @@ from engine.events import (
     ValidationStarted,
     WeightsLoaded,
 )
+from engine.recipe import Model
 from engine.run_folder import RunFolder, Status
 
 UNKNOWN = "–"
@@ -43,6 +44,16 @@ def number(value: float, digits: int = 4) -> str:
         return f"{value:.{max(digits - 3, 0)}e}"
     places = digits - 1 - (math.floor(math.log10(abs(value))) if value else 0)
     return f"{value:.{min(max(places, 0), 6)}f}"
+
+
+def frames_of(model: Model) -> str:
+    """What the recognizer sees of a clip: "8 frames", "8 frames in a row", "8 frames, every 4th"."""
+    if not model.clip_len:
+        return f"{model.frames} frames" if model.frames > 1 else "1 frame"
+    interval = model.frame_interval
+    last_two = interval % 100 if interval % 100 in (11, 12, 13) else interval % 10
+    nth = f"{interval}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last_two, 'th') }"
+    return f"{model.clip_len} frames in a row" if interval == 1 else f"{model.clip_len} frames, every {nth}"
 
 
 def rate(value: float) -> str:

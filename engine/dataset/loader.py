@@ -19,7 +19,7 @@ from engine import recipe
 from engine.dataset.augment import centre_view, training_view, views_at_test_time
 from engine.dataset.clips import Clip, packed
 from engine.dataset.decode import DecodeError, open_clip
-from engine.dataset.sampling import centre_frames, random_frames
+from engine.dataset.sampling import frames_at_test_time, training_frames, validation_frames
 
 
 @dataclass
@@ -74,27 +74,29 @@ class TrainingClips(ClipDataset):
     def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
         video = open_clip(clip)
-        frames = video.read(random_frames(video.num_frames, self.recipe.model.segments, rng))
+        frames = video.read(training_frames(video.num_frames, self.recipe.model, rng))
         return training_view(frames, self.recipe.dataset, rng)
 
 
 class ValidationClips(ClipDataset):
-    """The middle frame of each part, the middle of each frame: [T, 3, H, W]."""
+    """The frames in the middle, the middle of each frame: [T, 3, H, W]."""
 
     def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         video = open_clip(clip)
-        frames = video.read(centre_frames(video.num_frames, self.recipe.model.segments))
+        frames = video.read(validation_frames(video.num_frames, self.recipe.model))
         return centre_view(frames, self.recipe.dataset)
 
 
 class ClipsAtTestTime(ClipDataset):
-    """Test-time views: [views, T, 3, H, W]."""
+    """Test-time views, the crops of one clip after those of another: [clips * crops, T, 3, H, W]."""
 
     def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
         run = self.recipe.run
         video = open_clip(clip)
-        frames = video.read(centre_frames(video.num_frames, run.test_segments or self.recipe.model.segments))
-        return views_at_test_time(frames, self.recipe.dataset, run.test_crops)
+        clips = frames_at_test_time(video.num_frames, self.recipe.model, run)
+        frames = video.read([frame for clip in clips for frame in clip])  # all at once: clips overlap
+        crops = views_at_test_time(frames, self.recipe.dataset, run.test_crops)  # [crops, clips * T, 3, H, W]
+        return crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1)
 
 
 class Batches(Sampler[list[tuple[int, int]]]):

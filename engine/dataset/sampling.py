@@ -1,18 +1,48 @@
-"""Which frames of a video the model sees: one from each of `segments` equal parts (Wang et al. 2016, TSN)."""
+"""Which frames of a video the model sees.
+
+Spread over the video: one from each of `segments` equal parts (Wang et al. 2016, TSN). Or dense: a clip of `clip_len`
+frames, `frame_interval` apart, as 3D networks were trained on. The formulas are those of MMAction2's SampleFrames.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from engine import recipe
+
+
+def training_frames(num_frames: int, model: recipe.Model, rng: np.random.Generator) -> list[int]:
+    """Training: random frames, as [model] says."""
+    if model.clip_len:
+        return random_clip(num_frames, model.clip_len, model.frame_interval, rng)
+    return random_frames(num_frames, model.segments, rng)
+
+
+def validation_frames(num_frames: int, model: recipe.Model) -> list[int]:
+    """Validation: the frames in the middle."""
+    if model.clip_len:
+        return even_clips(num_frames, model.clip_len, model.frame_interval, clips=1)[0]
+    return centre_frames(num_frames, model.segments)
+
+
+def frames_at_test_time(num_frames: int, model: recipe.Model, run: recipe.Run) -> list[list[int]]:
+    """Test: the frames of each of run.test_clips clips; of one clip where frames are spread over the video."""
+    if model.clip_len:
+        return even_clips(num_frames, model.clip_len, model.frame_interval, run.test_clips)
+    return [centre_frames(num_frames, run.test_segments or model.segments)]
+
+
+# --- spread over the video --------------------------------------------------------------------------------------------
+
 
 def random_frames(num_frames: int, segments: int, rng: np.random.Generator) -> list[int]:
-    """Training: a random frame of each part. A video shorter than `segments` shows some frames twice, in order."""
+    """A random frame of each part. A video shorter than `segments` shows some frames twice, in order."""
     starts, ends = _parts(num_frames, segments)
     return [int(rng.integers(start, end)) for start, end in zip(starts, ends, strict=True)]
 
 
 def centre_frames(num_frames: int, segments: int) -> list[int]:
-    """Validation and test: the middle frame of each part."""
+    """The middle frame of each part."""
     return [int((part + 0.5) * num_frames / segments) for part in range(segments)]
 
 
@@ -22,3 +52,26 @@ def _parts(num_frames: int, segments: int) -> tuple[list[int], list[int]]:
     starts = [int(edge) for edge in edges[:-1]]
     ends = [max(start + 1, int(edge)) for start, edge in zip(starts, edges[1:], strict=True)]
     return starts, ends
+
+
+# --- dense ------------------------------------------------------------------------------------------------------------
+
+
+def random_clip(num_frames: int, clip_len: int, frame_interval: int, rng: np.random.Generator) -> list[int]:
+    """A clip from a random place. A video too short for it begins anew where it ends."""
+    places = max(1, num_frames - clip_len * frame_interval + 1)
+    return _clip(int(rng.integers(places)), num_frames, clip_len, frame_interval)
+
+
+def even_clips(num_frames: int, clip_len: int, frame_interval: int, clips: int) -> list[list[int]]:
+    """Clips at even distances, the first at the very beginning, the last at the very end; a single one in the middle.
+
+    A video too short for a clip begins anew where it ends.
+    """
+    room = max(0, num_frames - (clip_len - 1) * frame_interval - 1)
+    starts = [round(clip * (room / (clips - 1))) for clip in range(clips)] if clips > 1 else [room // 2]
+    return [_clip(start, num_frames, clip_len, frame_interval) for start in starts]
+
+
+def _clip(start: int, num_frames: int, clip_len: int, frame_interval: int) -> list[int]:
+    return [(start + place * frame_interval) % num_frames for place in range(clip_len)]

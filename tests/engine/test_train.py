@@ -172,6 +172,8 @@ def test_without_validation_clips_it_trains_and_says_so(tmp_path: Path, videos: 
             RecipeError,
             "test_segments",
         ),
+        ({"run": "test_clips = 2"}, RecipeError, r"test_clips = 2 is for dense clips"),
+        ({"model": "clip_len = 4", "run": "test_segments = 4"}, RecipeError, r"test_segments = 4 is for frames spread"),
         ({"run": 'device = "cuda:99"'}, DeviceError, "cuda:99"),
         ({"head": "num_classes = 5"}, DataError, "num_classes"),
         ({"weights": 'load_from = "nowhere.pth"'}, WeightsError, "nowhere.pth"),
@@ -300,5 +302,6 @@ def test_the_test_views_are_measured_and_written(tmp_path: Path, videos: Path) -
     assert start(run, "--test").wait(120) == 0
     result = json.loads((run.report / "test" / "test.json").read_text())
     assert result["clips"] == 6 and result["segments"] == 5 and result["crops"] == 10
+    assert result["test_clips"] == 1
     assert 0 <= result["top1"] <= 1 and result["epochs_trained"] == state.best.epoch
     assert events_of(run, Validation)[-1] == state.validations[-1], "a test writes nothing into the log of the training"

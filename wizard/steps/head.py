@@ -8,6 +8,7 @@ from textual.content import Content
 from wizard.decisions import SCRATCH, Draft, published_for, shown
 from wizard.steps.step import Step
 from wizard.widgets.words import Words
+from wizard.words import frames_of
 
 # What the last layer of a torchvision ResNet sees.
 FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
@@ -41,9 +42,9 @@ class HeadStep(Step):
 
 def network(draft: Draft) -> Content:
     """The network as four lines, each with where its parameters come from."""
-    model = draft.base.model
-    backbone = str(draft.overrides.get("model.backbone", model.backbone))
-    segments = draft.overrides.get("model.segments", model.segments)
+    given = {key.removeprefix("model."): value for key, value in draft.overrides.items() if key.startswith("model.")}
+    model = draft.base.model.model_copy(update=given)
+    backbone = model.backbone
     features, classes = FEATURES.get(backbone), shown(draft.value("head.num_classes"))
     from_scratch = draft.value("start") == SCRATCH
     kept = "new, random" if from_scratch else f"reused from {draft.summary('weights')}"
@@ -54,7 +55,7 @@ def network(draft: Draft) -> Content:
     was = published_for(str(draft.value("start")))
     instead = " in place of 400" if was and was.load_from else ""
     rows = [
-        ("frames", f"{segments} from each clip", ""),
+        ("frames", frames_of(model), "from each clip"),
         ("backbone", backbone, kept),
         ("dropout", shown(draft.value("head.dropout")), "while training"),
         ("last layer", f"{last} classes", f"new{instead}{size}"),

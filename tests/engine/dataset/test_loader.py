@@ -26,7 +26,7 @@ from engine.dataset.loader import (
     build_loader,
 )
 from engine.dataset.sampling import centre_frames
-from engine.recipe import Recipe, recipe_from
+from engine.recipe import Model, Recipe, recipe_from
 from tests.videos import make_video, write_video
 
 CLIPS = 7
@@ -212,6 +212,20 @@ def test_views_at_test_time(asked: int, segments: int, crops: int, good: tuple[C
     video = open_video(good[3].path)
     frames = video.read(centre_frames(video.num_frames, segments))
     assert torch.equal(batch.frames[0], views_at_test_time(frames, settings.dataset, crops))
+
+
+def test_dense_clips_at_test_time(good: tuple[Clip, ...]) -> None:
+    """The crops of the first clip, then those of the second."""
+    settings = recipe(test_clips=2, test_crops=3)
+    settings = settings.model_copy(update={"model": Model(clip_len=4, frame_interval=2)})
+    (batch,) = batches_of(ClipsAtTestTime(good[3:4], settings), [1], seed=None)
+    assert batch.frames.shape == (1, 6, 4, 3, 32, 32)
+    video = open_video(good[3].path)  # 16 frames
+    for place, frames in enumerate(([0, 2, 4, 6], [9, 11, 13, 15])):
+        crops = views_at_test_time(video.read(frames), settings.dataset, 3)
+        assert torch.equal(batch.frames[0, 3 * place : 3 * place + 3], crops)
+    (batch,) = batches_of(TrainingClips(good[3:4], settings), [1], seed=None)
+    assert batch.frames.shape == (1, 4, 3, 32, 32)
 
 
 # --- parts of untrimmed videos ----------------------------------------------------------------------------------------
