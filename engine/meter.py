@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from engine.loss import recognised
+
 
 class Meter:
     """Means since the last `read()`. All times by `clock`, in seconds."""
@@ -31,13 +33,13 @@ class Meter:
             yield batch
 
     def add(self, loss: float, logits: torch.Tensor, labels: torch.Tensor, grad_norm: float) -> None:
-        """One optimiser step: logits [B, num_classes], labels [B]."""
+        """One optimiser step: logits [B, num_classes], labels [B] or [B, num_classes]."""
         clips = len(labels)
         self._clips += clips
         self._steps += 1
         self._all_steps += 1
         self._loss += loss * clips
-        self._correct += int((logits.detach().argmax(dim=1) == labels).sum())
+        self._correct += int(recognised(logits.detach(), labels).sum())
         self._grad_norm += grad_norm
 
     def leave_out(self, seconds_since: float) -> None:

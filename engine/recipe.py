@@ -129,6 +129,9 @@ class Head(Table):
 
     num_classes: Annotated[int, Field(ge=2)] | Auto = "auto"
     """Number of classes. "auto" takes it from the dataset."""
+    multi_label: bool = False
+    """A clip may be of several classes at once: each class is a yes or no of its own (sigmoid, binary cross entropy),
+    measured by mean average precision. Must be what the dataset is."""
     consensus: Literal["avg"] = "avg"
     """How the frames' features become one prediction."""
     spatial: Literal["avg"] = "avg"

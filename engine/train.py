@@ -88,7 +88,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
             frames = batch.frames.to(device, non_blocking=True)  # uint8 [B, T, 3, H, W]
             with training.autocast():
                 logits = model(normalise(frames, training.recipe.model))  # [B, num_classes]
-            loss = training.loss(logits.float(), labels)
+            loss = training.loss(logits.float(), labels).mean()
 
             training.optimizer.zero_grad()
             loss.backward()

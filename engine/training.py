@@ -32,7 +32,7 @@ from engine.device import (
 from engine.errors import RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
-from engine.loss import build_loss
+from engine.loss import ClipLoss, build_loss
 from engine.model import build_model
 from engine.provenance import write_provenance
 from engine.recipe import Recipe, save_recipe
@@ -52,7 +52,7 @@ class Training:
     device: torch.device
     clips: ClipLists
     model: nn.Module
-    loss: nn.Module  # (logits [B, num_classes], targets) → scalar
+    loss: ClipLoss
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     batches: Batches

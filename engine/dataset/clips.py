@@ -32,6 +32,11 @@ class Clip:
     num_frames: int = 0
 
     @property
+    def all_labels(self) -> tuple[int, ...]:
+        """Its classes, however many the dataset allows."""
+        return self.labels or (self.label,)
+
+    @property
     def name(self) -> str:
         """What a message or a report calls the clip: the path, and the part of the video where it is one."""
         if not self.start and not self.end:
@@ -68,7 +73,7 @@ class ClipTable(Sequence[Clip]):
     def label_counts(self) -> Counter[int]:
         """Clips a label; a clip of several labels counts for each."""
         if "labels" in self._columns:
-            return Counter(label for clip in self for label in clip.labels or (clip.label,))
+            return Counter(label for clip in self for label in clip.all_labels)
         return Counter(self._columns["label"])
 
     def __len__(self) -> int:

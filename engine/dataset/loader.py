@@ -24,8 +24,9 @@ from engine.dataset.sampling import frames_at_test_time, training_frames, valida
 
 @dataclass
 class Batch:
-    """frames: uint8 RGB [B, T, 3, H, W] (test: [B, views, T, 3, H, W]); labels: int64 [B]; clips: their numbers in the
-    list. B is smaller than asked by the clips in `skipped`, as (name, reason)."""
+    """frames: uint8 RGB [B, T, 3, H, W] (test: [B, views, T, 3, H, W]); labels: int64 [B], with head.multi_label
+    float32 [B, num_classes] of zeros and ones; clips: their numbers in the list. B is smaller than asked by the clips
+    in `skipped`, as (name, reason)."""
 
     frames: torch.Tensor
     labels: torch.Tensor
@@ -62,10 +63,19 @@ class ClipDataset(Dataset):
         good = [(number, view) for number, view in items if isinstance(view, torch.Tensor)]
         return Batch(
             frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
-            labels=torch.tensor([self.clips[number].label for number, _ in good], dtype=torch.long),
+            labels=self._labels([number for number, _ in good]),
             clips=[number for number, _ in good],
             skipped=[(self.clips[number].name, why) for number, why in items if isinstance(why, str)],
         )
+
+    def _labels(self, numbers: list[int]) -> torch.Tensor:
+        clips = [self.clips[number] for number in numbers]
+        if not self.recipe.head.multi_label:
+            return torch.tensor([clip.label for clip in clips], dtype=torch.long)
+        labels = torch.zeros(len(clips), int(self.recipe.head.num_classes))
+        for row, clip in enumerate(clips):
+            labels[row, list(clip.all_labels)] = 1
+        return labels
 
 
 class TrainingClips(ClipDataset):

@@ -297,3 +297,29 @@ def test_a_batch_says_where_its_clips_are_from(tmp_path: Path) -> None:
     missing = [Clip(str(tmp_path / f"{number}.mp4"), number) for number in range(2)]
     (batch,) = batches_of(ValidationClips(missing, recipe()), [1], seed=None)
     assert batch.skipped == [(clip.path, "the file is missing") for clip in missing]
+
+
+# --- several classes a clip -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_labels_of_clips_with_several_classes_are_zeros_and_ones(clips: tuple[Clip, ...], workers: int) -> None:
+    """Rows stay with their clips where others do not decode. A clip that names a single label is of that class."""
+    sets = [(0,), (3, 1), (), (2,), (0, 1, 2, 3), (1,), (2, 0)]
+    several = [Clip(clip.path, (of or (3,))[0], labels=of) for clip, of in zip(clips, sets, strict=True)]
+    settings = recipe_from(
+        {"head": {"num_classes": 5, "multi_label": True}, "model": {"segments": 2}, "dataset": {"short_side": 40,
+         "frame_size": 32}}
+    )  # fmt: skip
+    found = batches_of(TrainingClips(several, settings), [1], workers)
+    assert sorted(number for batch in found for number in batch.clips) == [0, 1, 3, 4, 6]
+    for batch in found:
+        assert batch.labels.dtype == torch.float32 and batch.labels.shape == (len(batch.clips), 5)
+        for number, row in zip(batch.clips, batch.labels.tolist(), strict=True):
+            assert row == [float(label in several[number].all_labels) for label in range(5)]
+
+
+def test_a_batch_without_a_good_clip_has_no_rows() -> None:
+    settings = recipe_from({"head": {"num_classes": 5, "multi_label": True}})
+    batch = TrainingClips([Clip("gone.mp4", 1, labels=(1, 2))], settings).batch_of([(0, "why")])
+    assert batch.labels.shape == (0, 5) and batch.skipped == [("gone.mp4", "why")]
