@@ -58,7 +58,7 @@ def modules(package: str) -> dict[str, Path]:
 
 ENGINE, WIZARD = modules("engine"), modules("wizard")
 EVERYTHING = ENGINE | WIZARD
-TORCH_FREE += [name for name in ENGINE if name.startswith("engine.dataset.formats")]
+TORCH_FREE += [name for name in ENGINE if name.startswith(("engine.dataset.formats", "engine.mmaction"))]
 
 
 @cache
