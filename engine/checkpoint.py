@@ -48,6 +48,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return document
 
 
+def weights_in(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What a checkpoint of ours was measured with: the moving average of the weights where there is one."""
+    return checkpoint["average"] or checkpoint["model"]
+
+
 def keep_as(checkpoint: Path, name: str) -> None:
     """Give a checkpoint a second name (best.pt, epoch-005.pt) without writing its bytes again where links work."""
     target = checkpoint.with_name(name)

@@ -6,6 +6,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from engine.errors import DeviceError
 
@@ -30,10 +31,20 @@ def choose_device(asked: str) -> torch.device:
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
-    """auto: bf16 on a CUDA GPU that computes in it, else fp32 (on a CPU without it, bf16 is 16 times slower)."""
+    """auto: bf16 on a CUDA GPU that computes in it, fp16 on one that only has that, else fp32 (on a CPU without it,
+    bf16 is 16 times slower)."""
     if asked != "auto":
         return asked
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type != "cuda":
+        return "fp32"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
+def choose_channels_last(asked: bool | str, device: torch.device) -> bool:
+    """auto: on a CUDA GPU, whose tensor cores want it."""
+    return device.type == "cuda" if asked == "auto" else bool(asked)
 
 
 def choose_workers(asked: int | str, device: torch.device) -> int:
@@ -50,11 +61,29 @@ def available_cores() -> int:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The precision that the forward pass computes in."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=dtypes[precision]) if precision in dtypes else nullcontext()
+
+
+def store_channels_last(model: nn.Module) -> None:
+    """The kernels of convolutions with the channels last; what they compute follows them."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+        elif parameter.dim() == 5:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+
+
+def make_fast(tf32: bool) -> None:
+    """A CUDA GPU tries which convolution is the fastest for each shape; fp32 products may be rounded to TF32."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def make_deterministic() -> None:
     """Only algorithms that give the same result every time; torch says so where there is none."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when CUDA starts
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False

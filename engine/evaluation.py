@@ -52,10 +52,12 @@ def evaluate(
     """Measure `model` (on the device it is on) on `clips`, as the recipe it was built from says.
 
     test_views: `run.test_clips` clips (or `run.test_segments` frames) of a video and many crops of each, averaged as
-    `run.average_clips` says; else the one centre view that validation during training uses. Clips that cannot be decoded are left out.
+    `run.average_clips` says; else the one centre view that validation during training uses. Clips that cannot be
+    decoded are left out.
     """
     dataset = (ClipsAtTestTime if test_views else ValidationClips)(clips, recipe)
-    batch_size = 1 if test_views else recipe.schedule.batch_size
+    asked = recipe.schedule.batch_size
+    batch_size = 1 if test_views or asked == "auto" else asked
     device = next(model.parameters()).device
     loader = build_loader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
     return measure(model, loader, recipe, device)

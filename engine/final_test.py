@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from engine.atomic import write_text
-from engine.checkpoint import load_checkpoint
+from engine.checkpoint import load_checkpoint, weights_in
 from engine.dataset.formats import read_clips
 from engine.device import choose_device
 from engine.errors import DataError
@@ -27,7 +27,7 @@ def test_run(run: RunFolder) -> Metrics:
     best = run.checkpoints / "best.pt"
     checkpoint = load_checkpoint(best if best.exists() else run.checkpoints / "last.pt")
     model = build_model(recipe)
-    model.load_state_dict(checkpoint["model"])
+    model.load_state_dict(weights_in(checkpoint))
     model.to(choose_device(recipe.run.device))
 
     metrics = evaluate(model, clips.val, recipe, test_views=True, workers=int(recipe.run.workers))

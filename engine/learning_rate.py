@@ -12,8 +12,11 @@ from engine.recipe import Schedule
 
 
 def scaled_lr(schedule: Schedule) -> float:
-    """The recipe's lr for the batch that is really used: linear scaling (Goyal et al. 2017, arXiv:1706.02677)."""
-    if schedule.lr_batch_size == 0:
+    """The recipe's lr for the batch that is really used: linear scaling (Goyal et al. 2017, arXiv:1706.02677).
+
+    While the batch is "auto", nobody knows it: then the lr as it is.
+    """
+    if schedule.lr_batch_size == 0 or schedule.batch_size == "auto":
         return schedule.lr
     return schedule.lr * schedule.batch_size / schedule.lr_batch_size
 
@@ -22,6 +25,8 @@ def lr_arithmetic(schedule: Schedule) -> str:
     """How `scaled_lr` came about, e.g. "lr 0.005 × 16/256 = 0.0003125"."""
     if schedule.lr_batch_size == 0:
         return f"lr {schedule.lr:g} (not scaled)"
+    if schedule.batch_size == "auto":
+        return f"lr {schedule.lr:g} × the batch that fits / {schedule.lr_batch_size}"
     return f"lr {schedule.lr:g} × {schedule.batch_size}/{schedule.lr_batch_size} = {scaled_lr(schedule):.4g}"
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from engine.loss import recognised
-
 
 class Meter:
     """Means since the last `read()`. All times by `clock`, in seconds."""
@@ -32,14 +30,14 @@ class Meter:
                 return
             yield batch
 
-    def add(self, loss: float, logits: torch.Tensor, labels: torch.Tensor, grad_norm: float) -> None:
-        """One optimiser step: logits [B, num_classes], labels [B] or [B, num_classes]."""
-        clips = len(labels)
-        self._clips += clips
+    def add(self, losses: torch.Tensor, correct: torch.Tensor, grad_norm: torch.Tensor) -> None:
+        """One optimiser step: the loss of each clip [B], whether it was recognised [B], the gradients' norm. They stay
+        on their device until `read`, so that nothing waits for them."""
         self._steps += 1
         self._all_steps += 1
-        self._loss += loss * clips
-        self._correct += int(recognised(logits.detach(), labels).sum())
+        self._clips += len(losses)
+        self._loss += losses.detach().sum()
+        self._correct += correct.sum()
         self._grad_norm += grad_norm
 
     def leave_out(self, seconds_since: float) -> None:
@@ -58,9 +56,9 @@ class Meter:
         seconds = max(self._clock() - self._since, 1e-9)
         clips, steps = max(self._clips, 1), max(self._steps, 1)
         fields = {
-            "loss": self._loss / clips,
-            "accuracy": self._correct / clips,
-            "grad_norm": self._grad_norm / steps,
+            "loss": float(self._loss) / clips,
+            "accuracy": float(self._correct) / clips,
+            "grad_norm": float(self._grad_norm) / steps,
             "clips_per_s": self._clips / seconds,
             "data_wait": min(1.0, self._waited / seconds),
             "memory_mb": peak_memory_mb(self._device),
@@ -70,8 +68,11 @@ class Meter:
         return fields
 
     def _forget(self) -> None:
-        self._clips = self._steps = self._correct = 0
-        self._loss = self._grad_norm = self._waited = 0.0
+        self._clips = self._steps = 0
+        self._waited = 0.0
+        self._loss: torch.Tensor | float = 0.0
+        self._correct: torch.Tensor | float = 0.0
+        self._grad_norm: torch.Tensor | float = 0.0
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -185,6 +185,12 @@ class Dataset(Table):
     """multiscale: the corners and the centre, or eight places between them too."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Chance that a training clip is mirrored left to right."""
+    rand_augment: int = Field(default=0, ge=0, le=30)
+    """RandAugment's magnitude for training clips, the same for all frames of one (9 is usual). 0: none."""
+    rand_augment_ops: int = Field(default=2, ge=1)
+    """RandAugment: how many operations one after the other."""
+    balance: Literal["none", "weights", "sampler"] = "none"
+    """Rare classes count as much as frequent ones: by the weight of their clips in the loss, or by more of them."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     """Stop when more than this share of an epoch's clips cannot be decoded."""
 
@@ -202,8 +208,10 @@ class Schedule(Table):
 
     epochs: int = Field(default=50, ge=1)
     """How often the training clips are seen."""
-    batch_size: int = Field(default=32, ge=1)
-    """Clips an optimiser step, on one device."""
+    batch_size: Annotated[int, Field(ge=1)] | Auto = 32
+    """Clips an optimiser step. "auto": as many as fit into memory at a time, found by trying."""
+    micro_batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """Clips on the device at a time; their gradients add up to those of batch_size. "auto": all, or what fits."""
     lr: float = Field(default=0.01, gt=0)
     """Learning rate, meant for a batch of lr_batch_size clips."""
     lr_batch_size: int = Field(default=256, ge=0)
@@ -226,6 +234,20 @@ class Schedule(Table):
     """Gradients are scaled down to this total norm. 0: never."""
     label_smoothing: Fraction = 0.0
     """Share of the target spread over all classes."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Mixup's alpha: a clip is blended with its neighbour in the batch, and so are their classes. 0: never."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """CutMix's alpha: a rectangle of a clip comes from its neighbour in the batch. 0: never."""
+    freeze: str = Field(default="none", pattern=r"^(none|stem|stages:[1-9]\d*|backbone)$")
+    """What keeps its pretrained weights: none, the stem, the stem and the first N stages (stages:2), the backbone."""
+    unfreeze_at_epoch: int = Field(default=0, ge=0)
+    """The epoch from which everything learns again. 0: what is frozen stays frozen."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each stage of the backbone learns so many times as fast as the one behind it (0.65 to 0.9 suit transformers)."""
+    ema: Fraction = 0.0
+    """Decay of the moving average of the weights, which is then what is validated and kept as best. 0: no average."""
+    early_stopping: int = Field(default=0, ge=0)
+    """Stop after so many validations in a row without a better result. 0: never."""
     lr_policy: Literal["step", "cosine", "constant"] = "step"
     """step multiplies by gamma at each milestone; cosine falls to 0 at the last epoch."""
     milestones: Ints = ()
@@ -265,8 +287,14 @@ class Run(Table):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """auto, cpu, cuda, cuda:N or mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on a GPU that has it, else fp32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 on a GPU that has it, fp16 (with its loss scaled) on an older CUDA GPU, else fp32."""
+    channels_last: bool | Auto = "auto"
+    """Store images with the channels last, which convolutions in bf16 and fp16 like. "auto": on a CUDA GPU."""
+    compile: bool = False
+    """Compile the model with torch.compile: some minutes once, faster steps from then on."""
+    tf32: bool = True
+    """Let a CUDA GPU round fp32 matrix products to TF32 (not in deterministic mode)."""
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"
     """Processes that decode video. 0: decode in the training process."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -586,6 +614,7 @@ _BOUNDS = {
     "greater_than": ("above", "gt"), "greater_than_equal": ("at least", "ge"),
     "less_than": ("below", "lt"), "less_than_equal": ("at most", "le"),
 }  # fmt: skip
+_PATTERNS = {"device": "auto, cpu, mps, cuda or cuda:N", "freeze": "none, stem, stages:N or backbone"}
 
 
 def _wanted(finding: Any) -> str:
@@ -601,7 +630,7 @@ def _wanted(finding: Any) -> str:
     if kind in ("missing", "too_long"):
         return "three numbers, one a colour channel"
     if kind == "string_pattern_mismatch":
-        return "auto, cpu, mps, cuda or cuda:N"
+        return _PATTERNS[finding["loc"][-1]]
     return str(finding["msg"])
 
 

@@ -1,4 +1,4 @@
-"""Decision 3, the schedule: which parameters learn how fast, and how the learning rate changes over the run."""
+"""Decision 3, the schedule: what is frozen, which parameters learn how fast, and how the learning rate changes."""
 
 from __future__ import annotations
 
@@ -8,50 +8,126 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from engine import recipe
+from engine.errors import RecipeError
 from engine.learning_rate import lr_at, scaled_lr
 
+# --- what is frozen ---------------------------------------------------------------------------------------------------
 
-def build_optimizer(model: nn.Module, schedule: recipe.Schedule) -> torch.optim.Optimizer:
-    """SGD or AdamW over the groups of `parameter_groups`."""
+
+def set_frozen(model: nn.Module, schedule: recipe.Schedule, epoch: int) -> None:
+    """What is frozen in an epoch gets no gradients and computes as in evaluation: no dropout, and batch normalisation
+    with its pretrained statistics. Call it after `model.train()`, at the start of every epoch."""
+    prefixes = frozen_parts(model, schedule) if is_frozen_at(schedule, epoch) else ()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not _is_in(name, prefixes))
+    for name, module in model.named_modules():
+        if _is_in(name, prefixes):
+            module.eval()
+
+
+def is_frozen_at(schedule: recipe.Schedule, epoch: int) -> bool:
+    """epoch: 1-based."""
+    return schedule.freeze != "none" and not 0 < schedule.unfreeze_at_epoch <= epoch
+
+
+def frozen_parts(model: nn.Module, schedule: recipe.Schedule) -> tuple[str, ...]:
+    """Names of the modules and parameters that `schedule.freeze` names; all below them belong to it.
+
+    Raises RecipeError where the backbone has fewer stages.
+    """
+    if schedule.freeze == "none":
+        return ()
+    if schedule.freeze == "backbone":
+        return ("backbone",)
+    stem, *stages = stages_of(model)
+    wanted = int(schedule.freeze.partition(":")[2] or 0)
+    if wanted > len(stages):
+        raise RecipeError(
+            f'[schedule] freeze = "{schedule.freeze}", but this backbone has {len(stages)} stages behind its stem; '
+            'use a smaller number, or "backbone".'
+        )
+    return tuple(name for stage in (stem, *stages[:wanted]) for name in stage)
+
+
+def stages_of(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The parts of a recognizer's backbone from the frames on, the stem first: names of modules and parameters."""
+    return model.stages()  # type: ignore[operator]
+
+
+def _is_in(name: str, prefixes: Iterable[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+# --- which parameters learn how fast ----------------------------------------------------------------------------------
+
+
+def build_optimizer(model: nn.Module, schedule: recipe.Schedule, device: torch.device) -> torch.optim.Optimizer:
+    """SGD or AdamW over the groups of `parameter_groups`, updated in one fused kernel where torch has one."""
     groups = parameter_groups(model, schedule)
-    lr = scaled_lr(schedule)
+    fused = device.type in ("cuda", "cpu", "mps")
+    lr, weight_decay = scaled_lr(schedule), schedule.weight_decay
     if schedule.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=schedule.weight_decay)
-    return torch.optim.SGD(
-        groups, lr=lr, momentum=schedule.momentum, nesterov=schedule.nesterov, weight_decay=schedule.weight_decay
-    )
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)
+    momentum, nesterov = schedule.momentum, schedule.nesterov
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused)
 
 
 def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
-    """One group for each combination of head or backbone, weight, bias or norm; empty ones are left out.
+    """One group for each combination of stage, weight, bias or norm, and head; empty ones are left out.
 
     The head learns head_lr_multiplier times as fast and biases bias_lr_multiplier times (a head's bias both); norms and
-    biases have no weight decay where decay_norm_and_bias is off.
+    biases have no weight decay where decay_norm_and_bias is off. With layer_decay, a stage learns layer_decay times as
+    fast as the one behind it, the last one as the head (Clark et al. 2020, https://arxiv.org/abs/2003.10555). What
+    stays frozen to the end is left out.
     """
+    frozen = () if schedule.unfreeze_at_epoch else frozen_parts(model, schedule)
+    stages = stages_of(model) if schedule.layer_decay < 1 else ()
     groups: dict[str, dict] = {}
     for module_name, module in model.named_modules():
-        part = "head" if module_name.startswith("head") else "backbone"
-        for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
+        for own_name, parameter in module.named_parameters(recurse=False):
+            name = f"{module_name}.{own_name}"
+            if not parameter.requires_grad or _is_in(name, frozen):
                 continue
+            part, speed = _part_and_speed(name, stages, schedule)
             is_norm = isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm)
-            kind = "norm" if is_norm else "bias" if name.endswith("bias") else "weight"
-            lr = scaled_lr(schedule)
-            lr *= schedule.head_lr_multiplier if part == "head" else 1.0
-            lr *= schedule.bias_lr_multiplier if kind == "bias" else 1.0
+            kind = "norm" if is_norm else "bias" if own_name.endswith("bias") else "weight"
+            speed *= schedule.bias_lr_multiplier if kind == "bias" else 1.0
             decays = kind == "weight" or schedule.decay_norm_and_bias
-            decay = schedule.weight_decay if decays else 0.0
-            group = groups.setdefault(f"{part} {kind}", {"params": [], "lr": lr, "weight_decay": decay})
+            group = groups.setdefault(
+                f"{part} {kind}",
+                {
+                    "params": [],
+                    "lr": scaled_lr(schedule) * speed,
+                    "weight_decay": schedule.weight_decay if decays else 0.0,
+                },
+            )
             group["params"].append(parameter)
     return [{"name": name, **group} for name, group in groups.items()]
+
+
+def _part_and_speed(name: str, stages: tuple[tuple[str, ...], ...], schedule: recipe.Schedule) -> tuple[str, float]:
+    """The part of the network that a parameter belongs to, and how fast it learns beside the others."""
+    if _is_in(name, ("head",)):
+        return "head", schedule.head_lr_multiplier
+    for depth, stage in enumerate(stages):
+        if _is_in(name, stage):
+            return f"stage {depth}", schedule.layer_decay ** (len(stages) - depth)
+    return "backbone", 1.0
+
+
+# --- how the learning rate changes ------------------------------------------------------------------------------------
 
 
 def build_scheduler(optimizer: torch.optim.Optimizer, schedule: recipe.Schedule, steps_per_epoch: int) -> LRScheduler:
     """Warm-up, then the policy, as `lr_at` has them; `step()` it once an optimiser step."""
     full = scaled_lr(schedule)
     return LambdaLR(optimizer, lambda step: lr_at(schedule, step / steps_per_epoch) / full)
+
+
+# --- around a step ----------------------------------------------------------------------------------------------------
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], schedule: recipe.Schedule) -> torch.Tensor:
@@ -61,3 +137,23 @@ def clip_gradients(parameters: Iterable[nn.Parameter], schedule: recipe.Schedule
     if schedule.grad_clip_norm:
         nn.utils.clip_grads_with_norm_(parameters, schedule.grad_clip_norm, norm)
     return norm
+
+
+def build_average(model: nn.Module, schedule: recipe.Schedule) -> AveragedModel | None:
+    """torch's moving average of weights and batch statistics; `update_parameters(model)` after every step.
+
+    The decay starts low and rises as (1 + n) / (10 + n) after n steps, up to `ema`: else a short fine-tuning would end
+    with the average still at the start (the rule of TensorFlow's ExponentialMovingAverage).
+    """
+    if not schedule.ema:
+        return None
+
+    @torch.no_grad()
+    def update(averages: list[torch.Tensor], current: list[torch.Tensor], steps: torch.Tensor | int) -> None:
+        decay = min(schedule.ema, (1 + int(steps)) / (10 + int(steps)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, current, 1 - decay)
+        else:  # counters
+            torch._foreach_copy_(averages, current)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]

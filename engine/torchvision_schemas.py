@@ -46,5 +46,6 @@ LIBRARY = _declare_missing_schemas()  # the declarations live as long as this ob
 # Only now can it be imported; torchmetrics imports it too.
 import torchmetrics.classification  # noqa: E402
 import torchvision  # noqa: E402
+import torchvision.transforms.v2  # noqa: E402
 
 __all__ = ["torchmetrics", "torchvision"]

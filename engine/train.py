@@ -23,6 +23,8 @@ from engine.events import (
     Validation,
     ValidationStarted,
 )
+from engine.loss import recognised
+from engine.memory import is_out_of_memory
 from engine.meter import Meter
 from engine.recipe import Recipe
 from engine.run_folder import RunFolder
@@ -53,7 +55,7 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
     with Control(run, on_checkpoint=training.save, on_pause=on_pause) as control:
         try:
             control.attend()
-            while training.epoch <= training.recipe.schedule.epochs:
+            while training.epoch <= training.recipe.schedule.epochs and not training.has_stopped_improving():
                 train_epoch(training, meter, control)
                 validate_and_save(training, meter, control)
         except Interrupted as interrupted:
@@ -77,29 +79,53 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
 
 def train_epoch(training: Training, meter: Meter, control: Control) -> None:
     """The rest of the current epoch: all of it, or what a resumed run had not done yet."""
-    schedule, model, device = training.recipe.schedule, training.model, training.device
-    model.train()
-    training.batches.epoch = training.epoch
-    training.batches.done = training.steps_done_in_epoch
+    schedule, model, optimizer, scaler = training.recipe.schedule, training.model, training.optimizer, training.scaler
+    training.begin_epoch()
     for batch in meter.waiting_for(training.loader):
         report_skipped(training, batch)
         if len(batch.labels):
-            labels = batch.labels.to(device, non_blocking=True)  # [B]
-            frames = batch.frames.to(device, non_blocking=True)  # uint8 [B, T, 3, H, W]
-            with training.autocast():
-                logits = model(normalise(frames, training.recipe.model))  # [B, num_classes]
-            loss = training.loss(logits.float(), labels).mean()
-
-            training.optimizer.zero_grad()
-            loss.backward()
+            losses, correct = gradients_of(training, batch)  # [B], [B]
+            scaler.unscale_(optimizer)
             grad_norm = clip_gradients(model.parameters(), schedule)
-            stop_if_not_finite(training, loss, grad_norm, batch)
-            training.optimizer.step()
-            meter.add(loss.item(), logits, labels, grad_norm.item())
+            stop_if_not_finite(training, losses, grad_norm, batch)
+            scaler.step(optimizer)
+            scaler.update()
+            if training.average:
+                training.average.update_parameters(model)
+            meter.add(losses, correct, grad_norm)
         training.scheduler.step()
         training.step += 1
         log_step(training, meter)
         control.attend()
+
+
+def gradients_of(training: Training, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of the batch's mean loss, summed over micro-batches → the loss of each clip [B], and whether it was
+    recognised [B]. Where a micro-batch does not fit into memory, all is done again in halves."""
+    while True:
+        training.optimizer.zero_grad()
+        try:
+            parts = [backward(training, *part, of=len(batch.labels)) for part in batch.split(training.micro_batch_size)]
+            losses, correct = (torch.cat(each) for each in zip(*parts, strict=True))
+            return losses, correct
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        training.halve_micro_batch()  # out of the except: the error holds on to what did not fit
+
+
+def backward(
+    training: Training, frames: torch.Tensor, labels: torch.Tensor, of: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of uint8 frames [b, T, C, H, W], as part of a batch of so many clips."""
+    frames = frames.to(training.device, non_blocking=True)
+    targets = labels.to(training.device, non_blocking=True)  # [b], or [b, num_classes]
+    frames, targets = training.mix(normalise(frames, training.recipe.model), targets)
+    with training.autocast():
+        logits = training.model(frames)  # [b, num_classes]
+    losses = training.loss(logits.float(), targets)  # [b]
+    training.scaler.scale(losses.sum() / of).backward()
+    return losses.detach(), recognised(logits.detach(), targets)
 
 
 def validate_and_save(training: Training, meter: Meter, control: Control) -> None:
@@ -126,8 +152,9 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
         report_skipped(training, batch)
         control.attend(can_checkpoint=False)
 
-    metrics = measure(training.model, training.val_loader, training.recipe, training.device, between_batches)
+    metrics = measure(training.model_to_measure, training.val_loader, training.recipe, training.device, between_batches)
     best = metrics.top1 > training.best_top1
+    training.validations_since_best = 0 if best else training.validations_since_best + 1
     if best:
         training.best_top1, training.best_epoch = metrics.top1, epoch
         write_report(training.run.report, metrics, clips, training.clips.classes)
@@ -147,9 +174,14 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
     return best
 
 
-def stop_if_not_finite(training: Training, loss: torch.Tensor, grad_norm: torch.Tensor, batch: Batch) -> None:
-    """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt."""
-    if torch.isfinite(loss) and torch.isfinite(grad_norm):
+def stop_if_not_finite(training: Training, losses: torch.Tensor, grad_norm: torch.Tensor, batch: Batch) -> None:
+    """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt.
+
+    In fp16 gradients may overflow now and then: the scaler leaves such a step out and scales less from then on.
+    """
+    loss = losses.mean()
+    may_overflow = training.scaler.is_enabled() and training.scaler.get_scale() > 1
+    if torch.isfinite(loss) and (may_overflow or torch.isfinite(grad_norm)):
         return
     clips = ", ".join(training.clips.train[number].name for number in batch.clips[:3])
     what = f"gradient's norm is {grad_norm.item()}" if torch.isfinite(loss) else f"loss is {loss.item()}"

@@ -11,35 +11,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from engine.checkpoint import keep_as, load_checkpoint, random_state, restore_random_state, save_checkpoint
+from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import Clip, ClipLists, packed
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, TrainingClips, ValidationClips, build_loader
 from engine.device import (
     autocast,
+    choose_channels_last,
     choose_device,
     choose_precision,
     choose_workers,
     describe,
     make_deterministic,
+    make_fast,
+    store_channels_last,
 )
-from engine.errors import RecipeError, WeightsError
+from engine.errors import DeviceError, RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.loss import ClipLoss, build_loss
+from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
+from engine.mixing import Mix, build_mix
 from engine.model import build_model
 from engine.provenance import write_provenance
 from engine.recipe import Recipe, save_recipe
 from engine.run_folder import RunFolder
-from engine.schedule import build_optimizer, build_scheduler
+from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_frozen
 from engine.weights.fetch import Progress
 from engine.weights.load import LoadReport, initialise
+
+# What a training counts as it goes, besides the state of its parts.
+_COUNTERS = (
+    "epoch", "step", "skipped", "best_top1", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
+)  # fmt: skip
 
 
 @dataclass
@@ -53,16 +66,21 @@ class Training:
     clips: ClipLists
     model: nn.Module
     loss: ClipLoss
+    mix: Mix
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
+    scaler: torch.amp.GradScaler  # of the loss, in fp16; does nothing in other precisions
+    average: AveragedModel | None  # of the weights, where schedule.ema is on
     batches: Batches
     loader: DataLoader
     val_loader: DataLoader | None  # None: no validation clips
+    micro_batch_size: int  # clips on the device at a time; smaller after a step that did not fit into memory
     epoch: int = 1  # the one being trained, 1-based
     step: int = 0  # optimiser steps done in the whole run
     skipped: int = 0  # clips of this epoch that did not decode
     best_top1: float = -1.0
     best_epoch: int = 0
+    validations_since_best: int = 0
     seconds: float = 0.0  # of earlier processes, for the sum at the end
 
     @property
@@ -72,6 +90,43 @@ class Training:
     @property
     def steps_done_in_epoch(self) -> int:
         return self.step - (self.epoch - 1) * self.steps_per_epoch
+
+    @property
+    def model_to_measure(self) -> nn.Module:
+        return self.average.module if self.average else self.model
+
+    def begin_epoch(self) -> None:
+        """Training mode, what is frozen in this epoch, and the batches that are not done yet."""
+        schedule = self.recipe.schedule
+        self.model.train()
+        set_frozen(self.model, schedule, self.epoch)
+        if self.epoch == schedule.unfreeze_at_epoch and not self.steps_done_in_epoch:
+            self.say(f"Epoch {self.epoch}: the whole network learns from here on.")
+        self.batches.epoch, self.batches.done = self.epoch, self.steps_done_in_epoch
+
+    def has_stopped_improving(self) -> bool:
+        """Whether schedule.early_stopping ends the training here; says so."""
+        schedule, since = self.recipe.schedule, self.validations_since_best
+        if not schedule.early_stopping or since < schedule.early_stopping:
+            return False
+        self.say(
+            f"Stopped before epoch {self.epoch} of {schedule.epochs}: {since} validations in a row were no better than "
+            f"epoch {self.best_epoch} (early_stopping = {schedule.early_stopping} under [schedule])."
+        )
+        return True
+
+    def halve_micro_batch(self) -> None:
+        """After a step that did not fit into memory. Raises DeviceError where it held a single clip."""
+        free_cached_memory(self.device)
+        if self.micro_batch_size == 1:
+            raise DeviceError(f"Out of memory at step {self.step + 1} with a single clip at a time. {ADVICE}")
+        before, self.micro_batch_size = self.micro_batch_size, self.micro_batch_size // 2
+        self.say(
+            f"Out of memory at step {self.step + 1} with {before} clips at a time: goes on with "
+            f"{self.micro_batch_size}, and adds up their gradients. The batch stays {self.recipe.schedule.batch_size} "
+            "clips and the learning rate what it was.",
+            level="warning",
+        )
 
     def autocast(self) -> AbstractContextManager:
         return autocast(self.device, self.recipe.run.precision)
@@ -93,13 +148,11 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.module.state_dict() if self.average else None,
+            "averaged_steps": int(self.average.n_averaged) if self.average else 0,
             "random": random_state(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "skipped": self.skipped,
-            "best_top1": self.best_top1,
-            "best_epoch": self.best_epoch,
-            "seconds": self.seconds,
+            **{name: getattr(self, name) for name in _COUNTERS},
         }
 
     def restore(self, path: Path) -> None:
@@ -113,13 +166,17 @@ class Training:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average:
+                self.average.module.load_state_dict(state["average"])
+                self.average.n_averaged.fill_(state["averaged_steps"])
         except (RuntimeError, ValueError):
             raise WeightsError(
                 f"{path} holds another model or optimiser than the recipe describes; undo the change to the recipe, or "
                 "start a new run with the checkpoint in [weights] load_from."
             ) from None
         self.scheduler.load_state_dict(state["scheduler"])
-        for name in ("epoch", "step", "skipped", "best_top1", "best_epoch", "seconds"):
+        self.scaler.load_state_dict(state["scaler"])
+        for name in _COUNTERS:
             setattr(self, name, state[name])
         restore_random_state(state["random"])
 
@@ -132,6 +189,8 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     device = choose_device(recipe.run.device)
     if recipe.run.deterministic:
         make_deterministic()
+    else:
+        make_fast(recipe.run.tf32)
     torch.manual_seed(recipe.run.seed)
 
     asked_classes = recipe.head.num_classes
@@ -143,8 +202,18 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     model = build_model(recipe)
     report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
     model.to(device)
-    optimizer = build_optimizer(model, recipe.schedule)
-    batches = Batches(len(clips.train), recipe.schedule.batch_size, shuffle_seed=recipe.run.seed)
+    if choose_channels_last(recipe.run.channels_last, device):
+        store_channels_last(model)
+    loss = build_loss(recipe, _class_weights(clips, recipe)).to(device)
+    recipe = _with_a_batch_that_fits(recipe, model, loss, clips, device)
+    average = build_average(model, recipe.schedule)  # a copy: before the model is compiled
+    if recipe.run.compile:
+        model.compile()
+
+    optimizer = build_optimizer(model, recipe.schedule, device)
+    batches = Batches(
+        len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
+    )
     workers = int(recipe.run.workers)
     on_gpu = device.type == "cuda"
     training = Training(
@@ -154,12 +223,16 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         device=device,
         clips=clips,
         model=model,
-        loss=build_loss(recipe).to(device),
+        loss=loss,
+        mix=build_mix(recipe),
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, recipe.schedule, steps_per_epoch=len(batches)),
+        scaler=torch.amp.GradScaler(device.type, enabled=recipe.run.precision == "fp16"),
+        average=average,
         batches=batches,
         loader=build_loader(TrainingClips(clips.train, recipe), batches, workers, pin_memory=on_gpu),
         val_loader=_val_loader(clips.val, recipe, workers, pin_memory=on_gpu),
+        micro_batch_size=int(recipe.schedule.micro_batch_size),
     )
     if resume:
         training.restore(run.checkpoints / "last.pt")
@@ -167,6 +240,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         save_recipe(recipe, run.recipe)
         source = report.source if report else ""
         write_provenance(run.provenance, clips, recipe.run.seed, device, source, report.sha256 if report else "")
+    set_frozen(model, recipe.schedule, training.epoch)
     _announce(training, report, resume)
     return training
 
@@ -197,6 +271,34 @@ def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     return Recipe.model_validate(document)
 
 
+def _with_a_batch_that_fits(
+    recipe: Recipe, model: nn.Module, loss: ClipLoss, clips: ClipLists, device: torch.device
+) -> Recipe:
+    """The recipe with batch_size and micro_batch_size decided; tries steps where the batch is "auto"."""
+    schedule = recipe.schedule
+    batch_size, micro_batch_size = schedule.batch_size, schedule.micro_batch_size
+    if batch_size == "auto":
+        one = next(batch for batch in _one_clip_at_a_time(clips, recipe) if len(batch.labels))
+        batch_size = min(largest_batch(model, recipe, loss, one, device), max(1, len(clips.train) // STEPS_AN_EPOCH))
+    micro_batch_size = batch_size if micro_batch_size == "auto" else min(micro_batch_size, batch_size)
+    sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
+    return recipe.model_copy(update={"schedule": schedule.model_copy(update=sizes)})
+
+
+def _one_clip_at_a_time(clips: ClipLists, recipe: Recipe) -> DataLoader:
+    return build_loader(TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers=0, pin_memory=False)
+
+
+def _class_weights(clips: ClipLists, recipe: Recipe) -> torch.Tensor | None:
+    if recipe.dataset.balance != "weights":
+        return None
+    return torch.tensor(class_weights(clips.train, len(clips.classes)), dtype=torch.float32)
+
+
+def _chances(clips: ClipLists, recipe: Recipe) -> np.ndarray | None:
+    return chances(clips.train, len(clips.classes)) if recipe.dataset.balance == "sampler" else None
+
+
 def check_test_frames(recipe: Recipe) -> None:
     """Raise RecipeError where the frames that [run] wants at test time are not those that the model can take."""
     model, run = recipe.model, recipe.run
@@ -220,7 +322,7 @@ def check_test_frames(recipe: Recipe) -> None:
 def _val_loader(clips: Sequence[Clip], recipe: Recipe, workers: int, pin_memory: bool) -> DataLoader | None:
     if not clips:
         return None
-    batches = Batches(len(clips), recipe.schedule.batch_size)
+    batches = Batches(len(clips), int(recipe.schedule.micro_batch_size))
     return build_loader(ValidationClips(clips, recipe), batches, workers, pin_memory)
 
 
@@ -235,7 +337,7 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
         val_clips=len(clips.val),
         epochs=recipe.schedule.epochs,
         steps_per_epoch=training.steps_per_epoch,
-        batch_size=recipe.schedule.batch_size,
+        batch_size=int(recipe.schedule.batch_size),
         lr=scaled_lr(recipe.schedule),
         lr_arithmetic=lr_arithmetic(recipe.schedule),
         device=describe(training.device),
@@ -247,6 +349,7 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
     )
     for note in clips.notes:
         training.say(note)
+    _say_what_is_frozen(training)
     if report:
         training.log.write(
             WeightsLoaded,
@@ -261,6 +364,19 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
         training.say("No pretrained weights: every parameter starts at random.", level="warning")
     if not clips.val:
         training.say("There are no validation clips: nothing will tell how well this generalises.", level="warning")
+
+
+def _say_what_is_frozen(training: Training) -> None:
+    schedule = training.recipe.schedule
+    if not is_frozen_at(schedule, training.epoch):
+        return
+    parameters = list(training.model.parameters())
+    learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    until = f" until epoch {schedule.unfreeze_at_epoch}" if schedule.unfreeze_at_epoch else ""
+    training.say(
+        f'Frozen{until}: freeze = "{schedule.freeze}". {learning:,} of {sum(p.numel() for p in parameters):,} '
+        "parameters learn."
+    )
 
 
 def _chance(clips: Sequence[Clip]) -> float:

@@ -659,7 +659,7 @@ def _infer_pace(draft: Draft) -> Answer:
 
 
 def _infer_batch_size(draft: Draft) -> Answer:
-    usual = batch = draft.base.schedule.batch_size
+    usual = batch = _number(draft.base.schedule.batch_size, 32)
     if not draft.found:
         return Answer(usual, "as in the preset")
     while batch > MIN_BATCH and math.ceil(draft.train_clips / batch) < MIN_STEPS_PER_EPOCH:

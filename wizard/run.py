@@ -86,14 +86,14 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
     clips = _read_dataset(recipe)
     _check_local_weights(recipe)
     schedule = recipe.schedule
-    steps = -(-len(clips.train) // schedule.batch_size)
+    steps = "" if schedule.batch_size == "auto" else f" of {count(-(-len(clips.train) // schedule.batch_size), 'step')}"
     start = recipe.weights.load_from or recipe.weights.backbone or "nothing: every parameter starts at random"
     lines = [
         f"recipe    {source} is valid",
         f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {frames_of(recipe.model)} a clip",
         f"head      {len(clips.classes)} classes",
         f"dataset   {len(clips.train)} training and {count(len(clips.val), 'validation clip')}",
-        f"schedule  {count(schedule.epochs, 'epoch')} of {count(steps, 'step')}, {lr_arithmetic(schedule)}",
+        f"schedule  {count(schedule.epochs, 'epoch')}{steps}, {lr_arithmetic(schedule)}",
         f"weights   from {start}",
         *clips.notes,
     ]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from engine import recipe
+from engine.torchvision_schemas import torchvision
 
 # multiscale: where a crop may stand, in quarters of the room it has (top, left). The first five are corners and centre.
 _POSITIONS = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
@@ -33,7 +34,8 @@ def training_view(frames: np.ndarray, dataset: recipe.Dataset, rng: np.random.Ge
     height, width = frames.shape[1:3]
     box = _CROPS[dataset.crop](height, width, dataset, rng)
     mirrored = bool(rng.random() < dataset.flip)
-    return cut(frames, box, dataset.frame_size, mirrored)
+    view = cut(frames, box, dataset.frame_size, mirrored)
+    return _rand_augmented(view, dataset, rng) if dataset.rand_augment else view
 
 
 def centre_view(frames: np.ndarray, dataset: recipe.Dataset) -> torch.Tensor:
@@ -76,6 +78,17 @@ def normalise(frames: torch.Tensor, model: recipe.Model) -> torch.Tensor:
     mean = torch.tensor(model.mean, device=frames.device).view(3, 1, 1)
     std = torch.tensor(model.std, device=frames.device).view(3, 1, 1)
     return (frames.float() - mean) / std
+
+
+def _rand_augmented(view: torch.Tensor, dataset: recipe.Dataset, rng: np.random.Generator) -> torch.Tensor:
+    """torchvision's RandAugment (Cubuk et al. 2019, https://arxiv.org/abs/1909.13719), the same for every frame.
+
+    It draws from torch's global generator: that one is seeded from `rng` here, and put back as it was.
+    """
+    augment = torchvision.transforms.v2.RandAugment(dataset.rand_augment_ops, dataset.rand_augment)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        return augment(torchvision.tv_tensors.Video(view)).as_subclass(torch.Tensor)
 
 
 def _crop_side(height: int, width: int, dataset: recipe.Dataset) -> int:

@@ -33,6 +33,10 @@ class Batch:
     clips: list[int]
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
+    def split(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Frames and labels of at most `size` clips at a time."""
+        return zip(self.frames.split(size), self.labels.split(size), strict=True)
+
     def pin_memory(self) -> Batch:
         return Batch(self.frames.pin_memory(), self.labels.pin_memory(), self.clips, self.skipped)
 
@@ -112,17 +116,26 @@ class ClipsAtTestTime(ClipDataset):
 class Batches(Sampler[list[tuple[int, int]]]):
     """The clip numbers of each batch. Set `epoch`, and `done` to leave out an epoch's first batches (resume)."""
 
-    def __init__(self, clips: int, batch_size: int, shuffle_seed: int | None = None):
-        self.clips, self.batch_size, self.shuffle_seed = clips, batch_size, shuffle_seed
+    def __init__(self, clips: int, batch_size: int, shuffle_seed: int | None = None, chances: np.ndarray | None = None):
+        """shuffle_seed: None for the order of the list. chances: of each clip to be drawn, float [clips]; an epoch
+        then draws as many clips as there are, some twice and some never. None: each clip once."""
+        self.clips, self.batch_size, self.shuffle_seed, self.chances = clips, batch_size, shuffle_seed, chances
         self.epoch = 1
         self.done = 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.arange(self.clips)
-        if self.shuffle_seed is not None:
-            np.random.default_rng([self.shuffle_seed, self.epoch]).shuffle(order)
+        order = self._order()
         for start in range(self.done * self.batch_size, self.clips, self.batch_size):
             yield [(self.epoch, int(number)) for number in order[start : start + self.batch_size]]
+
+    def _order(self) -> np.ndarray:
+        """A function of the seed and the epoch."""
+        if self.shuffle_seed is None:
+            return np.arange(self.clips)
+        rng = np.random.default_rng([self.shuffle_seed, self.epoch])
+        if self.chances is not None:
+            return rng.choice(self.clips, self.clips, p=self.chances)
+        return rng.permutation(self.clips)
 
     def __len__(self) -> int:
         return -(-self.clips // self.batch_size)

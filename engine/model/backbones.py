@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from engine.errors import RecipeError
 from engine.model.slim_resnet import resnet10_slim
@@ -20,6 +21,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
+# What torchvision's classifiers call the module that holds all their stages.
+_HOLDERS = ("features", "layers", "trunk_output", "blocks")
 
 
 def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
@@ -42,6 +45,22 @@ def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
 def backbone_names() -> list[str]:
     """All that `model.backbone` can name."""
     return [*torchvision.models.list_models(module=torchvision.models), *_OURS]
+
+
+def image_stages(backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """The parts of a backbone from the image on, by the names of their modules and parameters: what sees pixels (the
+    stem), then one stage after the other. Of a vision transformer, each block is a stage."""
+    if isinstance(backbone, torchvision.models.VisionTransformer):
+        blocks = [f"encoder.layers.{name}" for name, _ in backbone.encoder.layers.named_children()]
+        return (("class_token", "conv_proj", "encoder.pos_embedding"), *((block,) for block in blocks))
+    parts: list[tuple[str, nn.Module]] = []
+    for name, child in backbone.named_children():
+        inner = [(f"{name}.{own}", part) for own, part in child.named_children()]
+        parts += inner if name in _HOLDERS else [(name, child)]
+    (stem, _), *others = [part for part in parts if any(True for _ in part[1].parameters())]
+    if isinstance(others[0][1], _NormBase):
+        return ((stem, others[0][0]), *((name,) for name, _ in others[1:]))
+    return ((stem,), *((name,) for name, _ in others))
 
 
 def _without_last_layer(classifier: nn.Module) -> nn.Module:

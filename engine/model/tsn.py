@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine import recipe
 from engine.head import ClassificationHead
+from engine.model.backbones import image_stages
 
 
 class TSN(nn.Module):
@@ -27,6 +28,10 @@ class TSN(nn.Module):
         batch, time = frames.shape[:2]
         features = self.backbone(frames.flatten(0, 1))  # [B*T, D]
         return self.head(features.unflatten(0, (batch, time)))  # [B, num_classes]
+
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """The parts of the backbone from the frames on, the stem first: names of modules and parameters."""
+        return tuple(tuple(f"backbone.{name}" for name in stage) for stage in image_stages(self.backbone))
 
     def train(self, mode: bool = True) -> TSN:
         """With norm_eval, batch normalisation stays in eval mode: small batches would spoil its statistics."""

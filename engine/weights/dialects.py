@@ -52,8 +52,8 @@ DIALECTS = (
     ),
 )
 
-# What wraps a state dict: MMAction2 and most others; PySlowFast; ftwiz, timm and DeiT; tutorials.
-_WRAPPERS = ("state_dict", "model_state", "model", "model_state_dict")
+# What wraps a state dict: ftwiz's moving average; MMAction2 and most; PySlowFast; ftwiz, timm and DeiT; tutorials.
+_WRAPPERS = ("average", "state_dict", "model_state", "model", "model_state_dict")
 _PARALLEL = re.compile(r"^((module|_orig_mod)\.)+")  # what DistributedDataParallel and torch.compile put in front
 _LAST_LAYER = re.compile(r"^(fc|head|heads\.head|classifier(?:\.(\d+))?)\.(?:weight|bias)$")
 

@@ -91,6 +91,7 @@ def bounds(metadata: list[Any]) -> tuple[Any, Any, bool, bool]:
 SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "run.device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:13"]),
     "run.output": PATH,
+    "schedule.freeze": st.sampled_from(["none", "stem", "stages:1", "stages:12", "backbone"]),
     "schedule.milestones": st.lists(st.integers(1, 10**6), unique=True, max_size=5).map(lambda m: tuple(sorted(m))),
     "model.std": st.tuples(*[st.floats(1e-300, 1e300)] * 3),
     **{key: PATH for key in PATH_KEYS},
@@ -331,8 +332,8 @@ WRONG = [
     # unknown
     ("[schedule]\nlrr = 1", "recipe.toml:2: [schedule] lrr is not a known key; did you mean lr?"),
     ("[head]\nlr = 1", "recipe.toml:2: [head] lr is not a known key here; it belongs under [schedule]."),
-    ("[head]\nzzzz = 1", "recipe.toml:2: [head] zzzz is not a known key; [head] has num_classes, multi_label, consensus, spatial, "
-                         "dropout, init_std."),
+    ("[head]\nzzzz = 1", "recipe.toml:2: [head] zzzz is not a known key; [head] has num_classes, multi_label, "
+                         "consensus, spatial, dropout, init_std."),
     ("[hed]\ndropout = 0.1", "recipe.toml:1: [hed] is not a table of a recipe; did you mean [head]?"),
     ("[zzzz]\nx = 1", "recipe.toml:1: [zzzz] is not a table of a recipe; the tables are [model], [head], [dataset], "
                       "[schedule], [weights], [run]."),

@@ -90,7 +90,7 @@ def update(precision: str, device: torch.device) -> tuple[float, torch.Tensor]:
     frames, labels = uint8_frames(), torch.tensor([0, 1, 2, 3])
     before = copy.deepcopy(list(model.parameters()))
     model.to(device).train()
-    optimizer = build_optimizer(model, settings.schedule)
+    optimizer = build_optimizer(model, settings.schedule, torch.device("cuda"))
     with autocast(device, precision):
         logits = model(normalise(frames.to(device), settings.model))
     assert logits.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)

@@ -348,7 +348,7 @@ def test_what_an_input_shows_is_read_back_as_the_same(value: Any) -> None:
         ("schedule.lr", "nan", "[schedule] lr must be a finite number, not nan."),
         ("schedule.epochs", "1.5", "[schedule] epochs must be a whole number, not 1.5."),
         ("schedule.epochs", "ten", '[schedule] epochs must be a whole number, not the text "ten".'),
-        ("schedule.batch_size", "0", "[schedule] batch_size must be at least 1, not 0."),
+        ("schedule.batch_size", "0", '[schedule] batch_size must be at least 1 or "auto", not 0.'),
         ("head.dropout", "1", "[head] dropout must be below 1, not 1."),
         ("schedule.milestones", "40, 20", "[schedule] milestones is [40, 20]: the epochs must rise."),
         ("head.num_classes", "7", "The dataset has 3 classes, but [head] num_classes is 7"),
