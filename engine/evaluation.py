@@ -20,6 +20,7 @@ from engine.atomic import write_text
 from engine.dataset.augment import normalise
 from engine.dataset.clips import Clip
 from engine.dataset.loader import Batches, ClipsAtTestTime, ValidationClips, build_loader
+from engine.dataset.mirror import mirror_of, require_mirror_images
 from engine.device import autocast
 from engine.recipe import Recipe
 from engine.torchvision_schemas import torchmetrics
@@ -125,9 +126,25 @@ def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Ten
     with autocast(frames.device, recipe.run.precision):
         logits = torch.cat([model(normalise(portion, recipe.model)) for portion in portions])
     logits = logits.float().unflatten(0, views.shape[:2])  # [B, views, num_classes]
+    if recipe.run.test_crops == 10 and frames.dim() == 6:
+        logits = _as_seen_in_the_mirror(logits, recipe)
     if recipe.run.average_clips == "score":
         return logits.mean(dim=1).log_softmax(dim=1)
     return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(views.shape[1])  # log of the mean probability
+
+
+def _as_seen_in_the_mirror(logits: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Of every ten views the last five are mirrored: what looks like a turn to the left there is one to the right.
+
+    [B, views, num_classes] → the same, these views' columns exchanged. Raises RecipeError where a class has no image.
+    """
+    mirror = mirror_of(recipe.dataset.classes)
+    require_mirror_images(mirror)
+    if not mirror.pairs:
+        return logits
+    views = torch.arange(logits.shape[1], device=logits.device)
+    image = torch.tensor(mirror.image, device=logits.device)
+    return torch.where((views % 10 >= 5)[:, None], logits[..., image], logits)
 
 
 def write_report(folder: Path, metrics: Metrics, clips: Sequence[Clip], classes: Sequence[str]) -> None:

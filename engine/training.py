@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from engine.dataset.clips import Clip, ClipLists, packed
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, TrainingClips, ValidationClips, build_loader
+from engine.dataset.mirror import mirror_note, mirror_of
 from engine.device import (
     autocast,
     choose_channels_last,
@@ -196,6 +197,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     asked_classes = recipe.head.num_classes
     clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes)
     require_two_classes(clips.classes, recipe.dataset.root)
+    clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
     recipe = _resolved(recipe, clips, device)
     check_test_frames(recipe)
 
@@ -265,6 +267,9 @@ def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     document = recipe.model_dump()
     document["head"]["num_classes"] = len(clips.classes)
     document["dataset"]["classes"] = clips.classes
+    if mirror_of(clips.classes).one_sided:  # which `mirror_note` says
+        document["dataset"]["flip"] = 0.0
+        document["run"]["test_crops"] = min(recipe.run.test_crops, 3)
     document["run"]["device"] = str(device)
     document["run"]["precision"] = choose_precision(recipe.run.precision, device)
     document["run"]["workers"] = choose_workers(recipe.run.workers, device)

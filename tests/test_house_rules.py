@@ -33,6 +33,7 @@ TORCH_FREE = [
     "engine.run_folder",
     "engine.dataset.clips",
     "engine.dataset.inspect",
+    "engine.dataset.mirror",
     "engine.dataset.split",
     "engine.weights.published",
     "engine.weights.fetch",

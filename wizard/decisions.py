@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.atomic import write_text
+from engine.dataset.mirror import Mirror, mirror_of
 from engine.errors import DataError, RecipeError, WeightsError
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import PATH_KEYS, TABLES, Dataset, Recipe, changes_from, load_recipe, recipe_from
@@ -54,14 +55,13 @@ WEIGHTS = ("weights.load_from", "weights.backbone")
 
 LOOKS_AGAIN = ("data", "annotations", *READ_DIFFERENTLY)
 
-# Words that turn into each other when a clip is played backwards, and when it is mirrored.
+# Words that turn into each other when a clip is played backwards.
 BACKWARDS = (
     ("up", "down"), ("left", "right"), ("open", "close"), ("opening", "closing"), ("in", "out"), ("into", "out of"),
     ("forward", "backward"), ("forwards", "backwards"), ("towards", "away from"), ("toward", "away"), ("from", "to"),
     ("clockwise", "counterclockwise"), ("rising", "falling"), ("lifting", "lowering"), ("entering", "leaving"),
     ("pushing", "pulling"),
 )  # fmt: skip
-MIRRORED = (("left", "right"), ("clockwise", "counterclockwise"))
 
 
 # --- the questions ----------------------------------------------------------------------------------------------------
@@ -362,6 +362,11 @@ class Draft:
         return _preset(self.preset)
 
     @property
+    def mirror(self) -> Mirror:
+        """What becomes of the classes when a clip is mirrored."""
+        return mirror_of(self.found.classes if self.found else ())
+
+    @property
     def train_clips(self) -> int:
         return sum(self.found.train_counts.values()) if self.found else 0
 
@@ -474,7 +479,7 @@ class Draft:
         before = f"{self.base.schedule.lr:g} in the preset; " if recipe.schedule.lr != self.base.schedule.lr else ""
         comments = {"schedule.lr": before + lr_arithmetic(recipe.schedule).removeprefix("lr ")}
         if self.found and recipe.dataset.flip != self.base.dataset.flip and not self.answer("dataset.flip").given:
-            comments["dataset.flip"] = "mirroring would swap classes"
+            comments["dataset.flip"] = "a class is one-sided: mirrored, it would be no class of these"
         return comments
 
     def save(self, path: Path | None = None) -> Path:
@@ -586,9 +591,13 @@ def _infer_val_fraction(draft: Draft) -> Answer:
 
 
 def _infer_flip(draft: Draft) -> Answer:
-    if pair := opposites(draft.found.classes, MIRRORED) if draft.found else None:
-        return Answer(0.0, f"off: a mirrored “{pair[0]}” looks like “{pair[1]}”")
-    return Answer(draft._preset_value("dataset.flip"), "the chance of it, as in the preset")
+    usual, mirror = draft._preset_value("dataset.flip"), draft.mirror
+    if mirror.one_sided:
+        return Answer(0.0, f"off: there is no other side to “{mirror.one_sided[0]}”")
+    if usual and mirror.pairs:
+        one, other = mirror.pairs[0]
+        return Answer(usual, f"the chance of it; a mirrored “{one}” counts as “{other}”")
+    return Answer(usual, "the chance of it, as in the preset")
 
 
 def _infer_num_classes(draft: Draft) -> Answer:

@@ -16,6 +16,7 @@ from typing import Any
 from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
+from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, RunFailed, RunFinished, to_line
 from engine.learning_rate import lr_arithmetic
@@ -96,6 +97,7 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
         f"schedule  {count(schedule.epochs, 'epoch')}{steps}, {lr_arithmetic(schedule)}",
         f"weights   from {start}",
         *clips.notes,
+        *mirror_note(recipe, clips.classes),
     ]
     return "\n".join(lines)
 

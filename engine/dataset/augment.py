@@ -29,13 +29,13 @@ class Box:
     width: int
 
 
-def training_view(frames: np.ndarray, dataset: recipe.Dataset, rng: np.random.Generator) -> torch.Tensor:
-    """uint8 [T, H, W, 3] → uint8 [T, 3, frame_size, frame_size], randomly cropped and mirrored."""
+def training_view(frames: np.ndarray, dataset: recipe.Dataset, rng: np.random.Generator) -> tuple[torch.Tensor, bool]:
+    """uint8 [T, H, W, 3] → uint8 [T, 3, frame_size, frame_size], randomly cropped and mirrored, and whether it is."""
     height, width = frames.shape[1:3]
     box = _CROPS[dataset.crop](height, width, dataset, rng)
     mirrored = bool(rng.random() < dataset.flip)
     view = cut(frames, box, dataset.frame_size, mirrored)
-    return _rand_augmented(view, dataset, rng) if dataset.rand_augment else view
+    return (_rand_augmented(view, dataset, rng) if dataset.rand_augment else view), mirrored
 
 
 def centre_view(frames: np.ndarray, dataset: recipe.Dataset) -> torch.Tensor:
@@ -48,7 +48,7 @@ def centre_view(frames: np.ndarray, dataset: recipe.Dataset) -> torch.Tensor:
 def views_at_test_time(frames: np.ndarray, dataset: recipe.Dataset, crops: int) -> torch.Tensor:
     """uint8 [T, H, W, 3] → uint8 [crops, T, 3, frame_size, frame_size].
 
-    1: the centre. 3: start, middle and end of the long side. 10: corners and centre, each mirrored too.
+    1: the centre. 3: start, middle and end of the long side. 10: corners and centre, each mirrored too, those last.
     """
     height, width = frames.shape[1:3]
     side = _crop_side(height, width, dataset)

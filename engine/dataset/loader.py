@@ -19,6 +19,7 @@ from engine import recipe
 from engine.dataset.augment import centre_view, training_view, views_at_test_time
 from engine.dataset.clips import Clip, packed
 from engine.dataset.decode import DecodeError, open_clip
+from engine.dataset.mirror import mirror_of
 from engine.dataset.sampling import frames_at_test_time, training_frames, validation_frames
 
 
@@ -41,14 +42,23 @@ class Batch:
         return Batch(self.frames.pin_memory(), self.labels.pin_memory(), self.clips, self.skipped)
 
 
+@dataclass
+class View:
+    """The frames of one clip as the model sees them, uint8. mirrored: left and right have changed places."""
+
+    frames: torch.Tensor
+    mirrored: bool = False
+
+
 class ClipDataset(Dataset):
     """Decodes one clip. An item is asked for by (epoch, clip number)."""
 
     def __init__(self, clips: Sequence[Clip], recipe: recipe.Recipe):
         self.clips = packed(clips)
         self.recipe = recipe
+        self.mirror = mirror_of(recipe.dataset.classes)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | str]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[int, View | str]:
         epoch, number = item
         try:
             return number, self.view(self.clips[number], epoch, number)
@@ -58,59 +68,62 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
-        """The frames the model sees, uint8. Raises DecodeError."""
+    def view(self, clip: Clip, epoch: int, number: int) -> View:
+        """What the model sees of a clip. Raises DecodeError."""
         raise TypeError("a ClipDataset says in a subclass which frames it shows")
 
-    def batch_of(self, items: list[tuple[int, torch.Tensor | str]]) -> Batch:
+    def batch_of(self, items: list[tuple[int, View | str]]) -> Batch:
         """Clip numbers, each with its view or the reason why there is none."""
-        good = [(number, view) for number, view in items if isinstance(view, torch.Tensor)]
+        good = [(number, view) for number, view in items if isinstance(view, View)]
         return Batch(
-            frames=torch.stack([view for _, view in good]) if good else torch.empty(0),
-            labels=self._labels([number for number, _ in good]),
+            frames=torch.stack([view.frames for _, view in good]) if good else torch.empty(0),
+            labels=self._labels([self._classes(self.clips[number], view.mirrored) for number, view in good]),
             clips=[number for number, _ in good],
             skipped=[(self.clips[number].name, why) for number, why in items if isinstance(why, str)],
         )
 
-    def _labels(self, numbers: list[int]) -> torch.Tensor:
-        clips = [self.clips[number] for number in numbers]
+    def _classes(self, clip: Clip, mirrored: bool) -> tuple[int, ...]:
+        """A mirrored turn to the left is a turn to the right."""
+        return self.mirror.images(clip.all_labels) if mirrored else clip.all_labels
+
+    def _labels(self, classes: list[tuple[int, ...]]) -> torch.Tensor:
         if not self.recipe.head.multi_label:
-            return torch.tensor([clip.label for clip in clips], dtype=torch.long)
-        labels = torch.zeros(len(clips), int(self.recipe.head.num_classes))
-        for row, clip in enumerate(clips):
-            labels[row, list(clip.all_labels)] = 1
+            return torch.tensor([of_clip[0] for of_clip in classes], dtype=torch.long)
+        labels = torch.zeros(len(classes), int(self.recipe.head.num_classes))
+        for row, of_clip in enumerate(classes):
+            labels[row, list(of_clip)] = 1
         return labels
 
 
 class TrainingClips(ClipDataset):
     """Random frames, randomly cropped and mirrored: [T, 3, H, W]."""
 
-    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> View:
         rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
         video = open_clip(clip)
         frames = video.read(training_frames(video.num_frames, self.recipe.model, rng))
-        return training_view(frames, self.recipe.dataset, rng)
+        return View(*training_view(frames, self.recipe.dataset, rng))
 
 
 class ValidationClips(ClipDataset):
     """The frames in the middle, the middle of each frame: [T, 3, H, W]."""
 
-    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> View:
         video = open_clip(clip)
         frames = video.read(validation_frames(video.num_frames, self.recipe.model))
-        return centre_view(frames, self.recipe.dataset)
+        return View(centre_view(frames, self.recipe.dataset))
 
 
 class ClipsAtTestTime(ClipDataset):
     """Test-time views, the crops of one clip after those of another: [clips * crops, T, 3, H, W]."""
 
-    def view(self, clip: Clip, epoch: int, number: int) -> torch.Tensor:
+    def view(self, clip: Clip, epoch: int, number: int) -> View:
         run = self.recipe.run
         video = open_clip(clip)
         clips = frames_at_test_time(video.num_frames, self.recipe.model, run)
         frames = video.read([frame for clip in clips for frame in clip])  # all at once: clips overlap
         crops = views_at_test_time(frames, self.recipe.dataset, run.test_crops)  # [crops, clips * T, 3, H, W]
-        return crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1)
+        return View(crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1))
 
 
 class Batches(Sampler[list[tuple[int, int]]]):

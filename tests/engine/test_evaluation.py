@@ -17,6 +17,7 @@ from torch import nn
 
 from engine.dataset.clips import Clip
 from engine.dataset.loader import Batch
+from engine.errors import RecipeError
 from engine.evaluation import Metrics, evaluate, measure, write_report
 from engine.recipe import Recipe, recipe_from
 from tests.videos import make_video, write_video
@@ -150,6 +151,33 @@ def test_confident_views_stay_finite() -> None:
     logits = np.array([[500.0, -500.0], [400.0, -500.0]], np.float32)
     for way in ("prob", "score"):
         assert math.isfinite(measured(logits, [1], views=2, average_clips=way).loss)
+
+
+def sided(classes: list[str], **run: Any) -> Recipe:
+    settings = recipe(len(classes), **run)
+    return settings.model_copy(update={"dataset": settings.dataset.model_copy(update={"classes": tuple(classes)})})
+
+
+def test_of_ten_crops_the_mirrored_ones_speak_of_the_other_side() -> None:
+    """A model that sees sides calls five views a turn to the left and their mirror images one to the right."""
+    left, right = [4.0, 0.0, 0.0], [0.0, 0.0, 4.0]
+    for clips_at_test in (1, 2):  # thirty views of a video: ten crops of one clip, then ten of the next
+        logits = np.array(([left] * 5 + [right] * 5) * clips_at_test, np.float32)
+        given_batches = batches([0], views=10 * clips_at_test)
+        for way in ("prob", "score"):
+            settings = sided(["turn left", "nod", "turn right"], test_crops=10, average_clips=way)
+            found = measure(Lookup(logits), given_batches, settings, CPU)  # type: ignore[arg-type]
+            assert found.predictions == [(0, 0, pytest.approx(math.exp(4) / (math.exp(4) + 2)))]
+    unsided = measure(Lookup(logits), given_batches, sided(["a", "b", "c"], test_crops=10), CPU)  # type: ignore[arg-type]
+    assert unsided.predictions[0][2] == pytest.approx((math.exp(4) + 1) / (math.exp(4) + 2) / 2)
+
+
+def test_a_class_without_the_other_side_is_not_seen_in_the_mirror() -> None:
+    logits = np.zeros((10, 2), np.float32)
+    with pytest.raises(RecipeError, match="a mirrored “left hook” shows the other side"):
+        measure(Lookup(logits), batches([0], 10), sided(["left hook", "nod"], test_crops=10), CPU)  # type: ignore[arg-type]
+    three = measure(Lookup(logits[:3]), batches([0], 3), sided(["left hook", "nod"], test_crops=3), CPU)  # type: ignore[arg-type]
+    assert len(three.predictions) == 1
 
 
 # --- the pass itself --------------------------------------------------------------------------------------------------

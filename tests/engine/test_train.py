@@ -22,6 +22,7 @@ from engine.errors import DataError, DeviceError, RecipeError, TrainingError, We
 from engine.events import (
     CheckpointSaved,
     ClipSkipped,
+    EventLog,
     LogReader,
     Message,
     RunFinished,
@@ -34,6 +35,7 @@ from engine.events import (
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
 from engine.train import fit
+from engine.training import set_up
 from tests.clips import CLASSES, make_dataset, write_recipe
 
 
@@ -103,6 +105,31 @@ def test_from_python_as_the_readme_says(tmp_path: Path, videos: Path) -> None:
     assert not report.reinitialised and report.backbone_share == 1.0
     with pytest.raises(RecipeError, match="already holds a run"):
         engine.fit(recipe, tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    ("other", "flip", "crops", "told"),
+    [
+        (
+            "right hook",
+            0.5,
+            10,
+            "A mirrored clip counts for the class that it looks like: “left hook” and “right hook”",
+        ),
+        ("jab", 0.0, 3, "No clip is mirrored in this run, in spite of [dataset] flip = 0.5 and [run] test_crops = 10"),
+    ],
+)
+def test_classes_of_a_side(tmp_path: Path, videos: Path, other: str, flip: float, crops: int, told: str) -> None:
+    """Both sides: labels change places. One alone: no clip is mirrored, which the log says and the recipe keeps."""
+    for split in ("train", "val"):
+        (tmp_path / "videos" / split).mkdir(parents=True)
+        for name, mine in zip(("left hook", other), CLASSES, strict=False):
+            (tmp_path / "videos" / split / name).symlink_to(videos / split / mine)
+    run = new_run(tmp_path, tmp_path / "videos", dataset="flip = 0.5", run="test_crops = 10")
+    training = set_up(load_recipe(run.recipe), run, EventLog(run.events), resume=False)
+    assert [note.text for note in events_of(run, Message) if note.text.startswith(told)]
+    for kept in (training.recipe, load_recipe(run.recipe)):
+        assert (kept.dataset.flip, kept.run.test_crops) == (flip, crops)
 
 
 def test_it_learns(tmp_path: Path, videos: Path) -> None:

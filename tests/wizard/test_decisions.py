@@ -17,7 +17,6 @@ from engine.weights.published import PUBLISHED, Published
 from wizard.decisions import (
     BACKWARDS,
     DECISIONS,
-    MIRRORED,
     OWN,
     PACES,
     QUESTIONS,
@@ -162,23 +161,29 @@ def test_classes_that_differ_in_direction_only_ask_for_a_model_that_sees_order(t
     assert draft.recipe().dataset.flip == 0.5
 
 
-def test_classes_that_mirror_each_other_are_not_mirrored(tmp_path: Path) -> None:
+def test_classes_that_mirror_each_other_are_told(tmp_path: Path) -> None:
     draft = inferred(make_clips(tmp_path / "swipes", {"SwipeLeft": 40, "SwipeRight": 40, "Tap": 40}))
+    assert draft.recipe().dataset.flip == 0.5
+    assert "a mirrored “SwipeLeft” counts as “SwipeRight”" in draft.answer("dataset.flip").why
+
+
+def test_a_class_without_the_other_side_stops_mirroring(tmp_path: Path) -> None:
+    draft = inferred(make_clips(tmp_path / "boxing", {"left hook": 40, "jab": 40}))
     assert draft.recipe().dataset.flip == 0
-    assert "“SwipeLeft” looks like “SwipeRight”" in draft.answer("dataset.flip").why
-    assert "mirroring would swap classes" in draft.toml()
+    assert draft.answer("dataset.flip").why == "off: there is no other side to “left hook”"
+    assert "mirrored, it would be no class of these" in draft.toml()
 
 
 @pytest.mark.parametrize(
     ("names", "pairs", "expected"),
     [
-        (("push_left", "push_right"), MIRRORED, ("push_left", "push_right")),
+        (("push_left", "push_right"), BACKWARDS, ("push_left", "push_right")),
         (("Moving something up", "Moving something down"), BACKWARDS, ("Moving something up", "Moving something down")),
         (("standing up", "sitting down"), BACKWARDS, None),
         (("upper cut", "downer cut"), BACKWARDS, None),
-        (("copyright", "copyleft"), MIRRORED, None),
-        (("left",), MIRRORED, None),
-        ((), MIRRORED, None),
+        (("copyright", "copyleft"), BACKWARDS, None),
+        (("left",), BACKWARDS, None),
+        ((), BACKWARDS, None),
     ],
 )
 def test_opposites(

@@ -129,8 +129,8 @@ def test_views_of_any_size_of_video(height: int, width: int, crop: str, seed: in
     """63 x 47, one pixel, portrait: whatever was recorded."""
     frames = np.random.default_rng(seed).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     settings = dataset(crop=crop)
-    view = training_view(frames, settings, np.random.default_rng(seed))
-    again = training_view(frames, settings, np.random.default_rng(seed))
+    view, _ = training_view(frames, settings, np.random.default_rng(seed))
+    again, _ = training_view(frames, settings, np.random.default_rng(seed))
     assert view.shape == (3, 3, 32, 32) and view.dtype == torch.uint8 and view.is_contiguous()
     assert torch.equal(view, again)
     centre = centre_view(frames, settings)
@@ -143,13 +143,13 @@ def test_views_of_any_size_of_video(height: int, width: int, crop: str, seed: in
 def test_every_frame_of_a_clip_gets_the_same_crop() -> None:
     frames = np.repeat(smooth_frames(60, 80, 1), 5, axis=0)
     for seed in range(20):
-        view = training_view(frames, dataset(), np.random.default_rng(seed))
+        view, _ = training_view(frames, dataset(), np.random.default_rng(seed))
         assert all(torch.equal(frame, view[0]) for frame in view)
 
 
 def test_another_generator_gives_another_view() -> None:
     frames = smooth_frames(60, 80)
-    views = {training_view(frames, dataset(), np.random.default_rng(seed)).numpy().tobytes() for seed in range(30)}
+    views = {training_view(frames, dataset(), np.random.default_rng(seed))[0].numpy().tobytes() for seed in range(30)}
     assert len(views) > 15
 
 
@@ -168,9 +168,10 @@ def test_a_share_of_the_clips_is_mirrored_exactly(flip: float) -> None:
     plain_settings, settings = dataset(flip=0.0, crop="random"), dataset(flip=flip, crop="random")
     mirrored = 0
     for seed in range(400):
-        plain = training_view(frames, plain_settings, np.random.default_rng(seed))
-        view = training_view(frames, settings, np.random.default_rng(seed))
-        if torch.equal(view, plain.flip(-1)):
+        plain, never = training_view(frames, plain_settings, np.random.default_rng(seed))
+        view, is_mirrored = training_view(frames, settings, np.random.default_rng(seed))
+        assert not never and is_mirrored == torch.equal(view, plain.flip(-1))
+        if is_mirrored:
             mirrored += 1
         else:
             assert torch.equal(view, plain)

@@ -23,6 +23,7 @@ from engine.dataset.loader import (
     ClipsAtTestTime,
     TrainingClips,
     ValidationClips,
+    View,
     build_loader,
 )
 from engine.dataset.sampling import centre_frames
@@ -200,7 +201,7 @@ def test_validation_shows_the_middle_of_the_middle_frames(good: tuple[Clip, ...]
     video = open_video(clip.path)
     expected = centre_view(video.read(centre_frames(video.num_frames, 3)), recipe().dataset)
     number, view = ValidationClips(good, recipe())[1, 4]
-    assert number == 4 and isinstance(view, torch.Tensor) and torch.equal(view, expected)
+    assert number == 4 and isinstance(view, View) and torch.equal(view.frames, expected)
 
 
 @pytest.mark.parametrize(("asked", "segments"), [(0, 3), (5, 5)])
@@ -323,3 +324,48 @@ def test_a_batch_without_a_good_clip_has_no_rows() -> None:
     settings = recipe_from({"head": {"num_classes": 5, "multi_label": True}})
     batch = TrainingClips([Clip("gone.mp4", 1, labels=(1, 2))], settings).batch_of([(0, "why")])
     assert batch.labels.shape == (0, 5) and batch.skipped == [("gone.mp4", "why")]
+
+
+# --- mirrored clips ---------------------------------------------------------------------------------------------------
+
+TURNS = ("turn left", "nod", "turn right")
+
+
+def of_classes(classes: tuple[str, ...], flip: float, multi_label: bool = False) -> Recipe:
+    return recipe_from(
+        {
+            "model": {"segments": 2},
+            "head": {"num_classes": len(classes), "multi_label": multi_label},
+            "dataset": {"classes": classes, "flip": flip, "short_side": 40, "frame_size": 32, "crop": "random"},
+        }
+    )
+
+
+def test_a_mirrored_clip_is_of_its_mirror_images_class(good: tuple[Clip, ...]) -> None:
+    """The label goes with the view: wherever the view is the mirrored one, and nowhere else."""
+    clips = [Clip(clip.path, number % 3) for number, clip in enumerate(good)]
+    (plain,) = batches_of(TrainingClips(clips, of_classes(TURNS, 0.0)), [1], batch_size=CLIPS)
+    (mirrored,) = batches_of(TrainingClips(clips, of_classes(TURNS, 1.0)), [1], batch_size=CLIPS)
+    assert torch.equal(mirrored.frames, plain.frames.flip(-1)) and not torch.equal(mirrored.frames, plain.frames)
+    assert mirrored.labels.tolist() == [2 - label for label in plain.labels.tolist()]
+
+    seen = set()
+    for half in batches_of(TrainingClips(clips, of_classes(TURNS, 0.5)), [1, 2, 3, 4], batch_size=CLIPS):
+        for number, label in zip(half.clips, half.labels.tolist(), strict=True):
+            seen.add((clips[number].label, label))
+    assert seen == {(0, 0), (0, 2), (1, 1), (2, 2), (2, 0)}
+
+    (validation,) = batches_of(ValidationClips(clips, of_classes(TURNS, 1.0)), [1], batch_size=CLIPS, seed=None)
+    assert validation.labels.tolist() == [clip.label for clip in clips]
+
+
+def test_every_class_of_a_mirrored_clip_is_exchanged(good: tuple[Clip, ...]) -> None:
+    clips = [Clip(good[1].path, 0, labels=(0, 1)), Clip(good[2].path, 0, labels=(0, 2)), Clip(good[3].path, 1)]
+    (batch,) = batches_of(TrainingClips(clips, of_classes(TURNS, 1.0, multi_label=True)), [1], seed=None)
+    assert batch.labels.tolist() == [[0, 1, 1], [1, 0, 1], [0, 1, 0]]
+
+
+def test_classes_without_names_have_no_sides(good: tuple[Clip, ...]) -> None:
+    settings = recipe_from({"head": {"num_classes": 4}, "dataset": {"flip": 1.0}})
+    (batch,) = batches_of(TrainingClips(good[:3], settings), [1], seed=None)
+    assert batch.labels.tolist() == [0, 1, 2]
