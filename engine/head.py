@@ -1,4 +1,4 @@
-"""Decision 1, the head: from the backbone's features of each frame to one score a class.
+"""Decision 1, the head: from the backbone's features to one score a class.
 
 Only the last layer, `fc`, depends on the number of classes; it is what fine-tuning replaces.
 """
@@ -12,7 +12,7 @@ from engine import recipe
 
 
 class ClassificationHead(nn.Module):
-    """Dropout and one linear layer; subclasses say when the frames are averaged."""
+    """Dropout and one linear layer; subclasses say where frames are averaged."""
 
     def __init__(self, features: int, num_classes: int, dropout: float, init_std: float):
         super().__init__()
@@ -38,9 +38,17 @@ class TSMHead(ClassificationHead):
         return self.fc(self.dropout(features)).mean(dim=1)
 
 
-HEADS: dict[str, type[ClassificationHead]] = {"tsn": TSNHead, "tsm": TSMHead}
+class ClipHead(ClassificationHead):
+    """Classify the features of a clip, for 3D networks (MMAction2's I3DHead, SlowFastHead, …)."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[B, D] → logits [B, num_classes]."""
+        return self.fc(self.dropout(features))
+
+
+HEADS: dict[str, type[ClassificationHead]] = {"tsn": TSNHead, "tsm": TSMHead}  # of all others: ClipHead
 
 
 def build_head(head: recipe.Head, recognizer: str, features: int, num_classes: int) -> ClassificationHead:
-    """The head of a recognizer whose backbone gives `features` numbers a frame."""
-    return HEADS[recognizer](features, num_classes, head.dropout, head.init_std)
+    """The head of a recognizer whose backbone gives `features` numbers a frame, or a clip."""
+    return HEADS.get(recognizer, ClipHead)(features, num_classes, head.dropout, head.init_std)

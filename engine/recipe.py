@@ -92,10 +92,13 @@ class Table(BaseModel):
 class Model(Table):
     """The recognizer. Normally inherited from a preset, because it must match the weights."""
 
-    recognizer: Literal["tsn", "tsm"] = "tsn"
-    """tsn averages frames seen one by one; tsm shifts channels between neighbouring frames, so that order counts."""
+    recognizer: Literal["tsn", "tsm", "c2d", "i3d", "slowonly"] = "tsn"
+    """tsn averages frames seen one by one; tsm shifts channels between neighbouring frames, so that order counts; the
+    others see all frames of a clip together."""
     backbone: str = "resnet50"
-    """Any torchvision image classifier for tsn; a torchvision ResNet for tsm."""
+    """tsn: any torchvision image classifier; tsm, c2d, slowonly: a ResNet; i3d: a ResNet, or resnet50-heavy."""
+    style: Literal["pytorch", "caffe"] = "pytorch"
+    """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
     segments: int = Field(default=8, ge=1)
     """Frames a clip, one from each of so many equal parts of the video. Not used where clip_len says otherwise."""
     clip_len: int = Field(default=0, ge=0)

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
+from engine import recipe
 from engine.errors import RecipeError
 from engine.head import build_head
-from engine.model.backbones import image_backbone
+from engine.model.backbones import count_features, image_backbone
+from engine.model.c2d import c2d
+from engine.model.recognizer import ClipRecognizer, Recognizer
+from engine.model.resnet3d import i3d, slowonly
 from engine.model.tsm import TSM
 from engine.model.tsn import TSN
 from engine.recipe import Recipe
 
-RECOGNIZERS: dict[str, type[TSN]] = {"tsn": TSN, "tsm": TSM}
+# Those that see frames one by one take image classifiers; the others are 3D networks, each with a backbone of its own.
+FRAME_RECOGNIZERS: dict[str, type[TSN]] = {"tsn": TSN, "tsm": TSM}
+CLIP_BACKBONES: dict[str, Callable[[recipe.Model], nn.Module]] = {
+    "c2d": c2d,
+    "i3d": i3d,
+    "slowonly": slowonly,
+}
 
 
-def build_model(recipe: Recipe) -> nn.Module:
+def build_model(recipe: Recipe) -> Recognizer:
     """The recognizer of a recipe, randomly initialised.
 
-    Its `forward(frames)` takes normalised float RGB [B, T, C, H, W] and returns logits [B, num_classes]. Its state dict
-    is `backbone.*`, in the names of the image classifier it is made of, and `head.fc.*`.
-    Raises RecipeError where the backbone is unknown, does not fit the recognizer or cannot take frames of this size.
+    Its `forward(frames)` takes normalised float RGB [B, T, C, H, W], T = model.frames, and returns logits
+    [B, num_classes]. Its state dict is `backbone.*`, in torchvision's names where it has the network, and `head.fc.*`.
+    Raises RecipeError where the backbone is unknown, does not fit the recognizer or cannot take such frames.
     """
     num_classes = recipe.head.num_classes
     if num_classes == "auto":
         raise RecipeError(
             '[head] num_classes is "auto", which only a dataset can tell; give a number to build a model.'
         )
-    backbone, features = image_backbone(recipe.model.backbone, recipe.dataset.frame_size)
-    head = build_head(recipe.head, recipe.model.recognizer, features, num_classes)
-    return RECOGNIZERS[recipe.model.recognizer](backbone, head, recipe.model)
+    model, size = recipe.model, recipe.dataset.frame_size
+    if model.recognizer in FRAME_RECOGNIZERS:
+        backbone, features = image_backbone(model.backbone, size, model.style)
+        head = build_head(recipe.head, model.recognizer, features, num_classes)
+        return FRAME_RECOGNIZERS[model.recognizer](backbone, head, model)
+    backbone = CLIP_BACKBONES[model.recognizer](model)
+    complaint = f"{model.recognizer} with {model.backbone} cannot take {model.frames} frames of {size} x {size}"
+    features = count_features(backbone, (3, model.frames, size, size), complaint)
+    head = build_head(recipe.head, model.recognizer, features, num_classes)
+    return ClipRecognizer(backbone, head, model)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _NormBase
 
 from engine.errors import RecipeError
 from engine.model.slim_resnet import resnet10_slim
@@ -21,14 +20,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
-# What torchvision's classifiers call the module that holds all their stages.
-_HOLDERS = ("features", "layers", "trunk_output", "blocks")
 
 
-def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
+def image_backbone(name: str, frame_size: int, style: str = "pytorch") -> tuple[nn.Module, int]:
     """The classifier `name` without its last layer, and how many features it gives an image.
 
     The module takes [N, 3, frame_size, frame_size] and returns [N, features], pooled as the classifier itself pools.
+    style: "caffe" for a ResNet that halves the image in the first convolution of a bottleneck.
     """
     if name not in backbone_names():
         close = difflib.get_close_matches(name, backbone_names(), n=1)
@@ -39,28 +37,15 @@ def image_backbone(name: str, frame_size: int) -> tuple[nn.Module, int]:
     else:
         classifier = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     backbone = _without_last_layer(classifier)
-    return backbone, _features(name, backbone, frame_size)
+    if style == "caffe":
+        halve_in_first_convolution(backbone, name)
+    complaint = f"[dataset] frame_size = {frame_size} does not suit the backbone {name}; the usual size is 224"
+    return backbone, count_features(backbone, (3, frame_size, frame_size), complaint)
 
 
 def backbone_names() -> list[str]:
     """All that `model.backbone` can name."""
     return [*torchvision.models.list_models(module=torchvision.models), *_OURS]
-
-
-def image_stages(backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """The parts of a backbone from the image on, by the names of their modules and parameters: what sees pixels (the
-    stem), then one stage after the other. Of a vision transformer, each block is a stage."""
-    if isinstance(backbone, torchvision.models.VisionTransformer):
-        blocks = [f"encoder.layers.{name}" for name, _ in backbone.encoder.layers.named_children()]
-        return (("class_token", "conv_proj", "encoder.pos_embedding"), *((block,) for block in blocks))
-    parts: list[tuple[str, nn.Module]] = []
-    for name, child in backbone.named_children():
-        inner = [(f"{name}.{own}", part) for own, part in child.named_children()]
-        parts += inner if name in _HOLDERS else [(name, child)]
-    (stem, _), *others = [part for part in parts if any(True for _ in part[1].parameters())]
-    if isinstance(others[0][1], _NormBase):
-        return ((stem, others[0][0]), *((name,) for name, _ in others[1:]))
-    return ((stem,), *((name,) for name, _ in others))
 
 
 def _without_last_layer(classifier: nn.Module) -> nn.Module:
@@ -75,17 +60,27 @@ def _without_last_layer(classifier: nn.Module) -> nn.Module:
     return classifier
 
 
-def _features(name: str, backbone: nn.Module, frame_size: int) -> int:
-    """Pass an image without memory (on torch's meta device) through it: learns the width, and whether the size fits."""
+def halve_in_first_convolution(resnet: nn.Module, name: str) -> None:
+    """The ResNets of Caffe halve the image in conv1 (1x1) of a bottleneck, PyTorch's in conv2 (3x3). The same tensors,
+    other numbers."""
+    if not isinstance(resnet, torchvision.models.ResNet):
+        raise RecipeError(f'[model] style = "caffe" is for ResNets; the backbone {name} is none.')
+    for block in resnet.modules():
+        if isinstance(block, torchvision.models.resnet.Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def count_features(backbone: nn.Module, example: tuple[int, ...], complaint: str) -> int:
+    """Pass a batch without memory (on torch's meta device) through: learns the width, and whether its shape fits.
+
+    Raises RecipeError where it does not: `complaint`, which says what the shape is of, and torch's reason.
+    """
     without_memory = {key: value.to("meta") for key, value in backbone.state_dict().items()}
-    image = torch.empty(1, 3, frame_size, frame_size, device="meta")
+    batch = torch.empty(1, *example, device="meta")
     try:
-        return functional_call(backbone.eval(), without_memory, (image,)).shape[1]
-    except (RuntimeError, AssertionError, ValueError) as error:
+        return functional_call(backbone.eval(), without_memory, (batch,)).shape[1]
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecipeError(
-            f"[dataset] frame_size = {frame_size} does not suit the backbone {name} ({reason.rstrip('.!')}); "
-            "the usual size is 224."
-        ) from None
+        raise RecipeError(f"{complaint} ({reason.rstrip('.!')}).") from None
     finally:
         backbone.train()

@@ -106,9 +106,9 @@ _RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 
 def resnet_in(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Which plain 2D ResNet a state dict (our names → shapes) is of; "" where it is none."""
+    """Which plain ResNet, of images or 3D, a state dict (our names → shapes) is of; "" where it is none."""
     first = shapes.get("backbone.layer1.0.conv1.weight", ())
-    if len(first) != 4 or first[0] != 64:  # wide ResNets and ResNeXts have more channels here
+    if len(first) not in (4, 5) or first[0] != 64:  # wide ResNets and ResNeXts have more channels here
         return ""
     blocks = {match.groups() for key in shapes if (match := re.match(r"backbone\.layer(\d)\.(\d+)\.", key))}
     count = Counter(stage for stage, _ in blocks)

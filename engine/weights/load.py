@@ -21,6 +21,7 @@ from torch import nn
 
 from engine.errors import WeightsError
 from engine.recipe import Recipe
+from engine.recognizers import TITLES
 from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
 
@@ -66,6 +67,8 @@ class LoadReport:
             f"{self.model} from {_short(self.path)} ({self.dialect})",
             f"kept {len(self.kept)} of {total} tensors ({_percent(self.backbone_share)} of the backbone)",
         ]
+        if inflated := sum(note.reason == _INFLATED for note in self.kept):
+            lines.append(f"inflated {inflated} image kernels: repeated over time, divided by their length in time")
         if self.reinitialised:
             lines.append(f"re-initialised {len(self.reinitialised)} of {total} tensors: {self.head_change}")
         counters = [note for note in self.missing if note.name.endswith(_COUNTER)]
@@ -110,7 +113,7 @@ def load_weights(
         source=source,
         path=path,
         sha256=sha256,
-        model=f"{recipe.model.recognizer.upper()} {_title(recipe.model.backbone)}",
+        model=f"{TITLES[recipe.model.recognizer]} {_title(recipe.model.backbone)}",
         dialect=plan.dialect,
         kept=tuple(plan.kept),
         reinitialised=tuple(plan.reinitialised),
@@ -235,6 +238,7 @@ def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
+_INFLATED = "inflated from an image kernel"
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
 
 
@@ -270,6 +274,9 @@ def _plan(
             plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
         elif key not in there:
             plan.missing.append(TensorNote(key, None, shape, "not in the file"))
+        elif backbone_only and _is_image_kernel_of(there[key], shape):
+            plan.kept.append(TensorNote(key, there[key], shape, _INFLATED))
+            plan.reused[key] = inflated(theirs[key], shape[2])
         elif there[key] != shape:
             plan.misfits.append(TensorNote(key, there[key], shape, "another shape"))
         else:
@@ -281,6 +288,16 @@ def _plan(
     numbers = {key: tensor.numel() for key, tensor in ours.items() if tensor.is_floating_point() and _in_backbone(key)}
     plan.backbone_share = sum(numbers.get(key, 0) for key in plan.reused) / max(sum(numbers.values()), 1)
     return plan
+
+
+def inflated(kernel: torch.Tensor, frames: int) -> torch.Tensor:
+    """[out, in, h, w] → [out, in, frames, h, w]: on a clip that stands still it gives what it gave on the image
+    (Carreira and Zisserman 2017, section 2.4)."""
+    return kernel.unsqueeze(2).expand(-1, -1, frames, -1, -1) / frames
+
+
+def _is_image_kernel_of(there: Shape, here: Shape) -> bool:
+    return len(there) == 4 and len(here) == 5 and there == here[:2] + here[3:]
 
 
 def _head_change(
@@ -317,8 +334,7 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
     )
     if plan.misfits:
         misfit = plan.misfits[0]
-        if misfit.there is not None and len(misfit.there) == 5:
-            advice = "the file holds a 3D network, this recipe's is 2D."
+        advice = _about_time(misfit, recipe) or advice
         raise WeightsError(
             f"{path}: {misfit.name} has the shape {_shape(misfit.there)}, but {_shape(misfit.here)} is needed; {advice}"
         )
@@ -335,6 +351,22 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
             raise WeightsError(f"{path}: {advice} (weights.allow_partial = true takes what fits.)")
         return [advice]
     return []
+
+
+def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
+    """What to do where two kernels of one place differ in how they reach over time; "" where it is something else."""
+    there, here = misfit.there or (), misfit.here or ()
+    if len(there) == 5 and len(here) == 4:
+        return "the file holds a 3D network, this recipe's is 2D."
+    if _is_image_kernel_of(there, here):
+        return "the file holds an image network; name it in [weights] backbone, which inflates its kernels over time."
+    if len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]:
+        recognizer = recipe.model.recognizer
+        return (
+            f"its kernels reach over {there[2]} frames here, {TITLES[recognizer]}'s over {here[2]}: another network; is "
+            f'model.recognizer = "{recognizer}" right?'
+        )
+    return ""
 
 
 def _refuse_infinite(plan: _Plan, path: Path) -> None:

@@ -141,8 +141,8 @@ def test_frames_that_do_not_fit_are_a_sentence(name: str, size: int) -> None:
     with torch.device("meta"), pytest.raises(RecipeError) as caught:
         image_backbone(name, size)
     sentence = str(caught.value)
-    assert sentence.startswith(f"[dataset] frame_size = {size} does not suit the backbone {name} (")
-    assert sentence.endswith("; the usual size is 224.") and "\n" not in sentence
+    complaint = f"[dataset] frame_size = {size} does not suit the backbone {name}; the usual size is 224 ("
+    assert sentence.startswith(complaint) and sentence.endswith(").") and "\n" not in sentence
 
 
 def test_the_number_of_classes_must_be_known() -> None:

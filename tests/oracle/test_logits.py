@@ -25,25 +25,30 @@ from tests.oracle.rule import make_frames, make_value
 
 VECTORS = Path(__file__).parent / "vectors"
 TOLERANCE = 2e-6  # of max |logit|
-RECOGNIZERS = {"TSNHead": "tsn", "TSMHead": "tsm"}
+# How a recipe calls the model of each vector; frames, mean, std and classes are read from the vector.
+MODELS = {
+    "tsn_r18": {"recognizer": "tsn", "backbone": "resnet18"},
+    "tsn_r50": {"recognizer": "tsn", "backbone": "resnet50"},
+    "tsm_r50": {"recognizer": "tsm", "backbone": "resnet50"},
+    "c2d_r50": {"recognizer": "c2d", "backbone": "resnet50"},
+    "i3d_r50": {"recognizer": "i3d", "backbone": "resnet50"},
+    "slowonly_r50": {"recognizer": "slowonly", "backbone": "resnet50"},
+}
 
 
 def config_of(name: str) -> dict[str, Any]:
     return json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def recipe_of(config: dict[str, Any]) -> Recipe:
-    head, preprocessor = config["config"]["cls_head"], config["data_preprocessor"]
+def recipe_of(name: str) -> Recipe:
+    config = config_of(name)
+    head, preprocessor, shape = config["config"]["cls_head"], config["data_preprocessor"], config["input_shape"]
+    frames = {"segments": shape[1]} if len(shape) == 5 else {"clip_len": shape[3]}
     return recipe_from(
         {
-            "model": {
-                "recognizer": RECOGNIZERS[head["type"]],
-                "backbone": f"resnet{config['config']['backbone']['depth']}",
-                "segments": config["input_shape"][1],
-                "mean": preprocessor["mean"],
-                "std": preprocessor["std"],
-            },
-            "head": {"num_classes": head["num_classes"], "dropout": head["dropout_ratio"]},
+            "model": {**MODELS[name], **frames, "mean": preprocessor["mean"], "std": preprocessor["std"]},
+            "head": {"num_classes": head["num_classes"], "dropout": head.get("dropout_ratio", 0.5)},
+            "dataset": {"short_side": 256, "frame_size": shape[-1]},
         }
     )
 
@@ -64,7 +69,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[nn.M
         config, path = config_of(name), folder / f"{name}.pth"
         if not path.exists():
             as_mmaction_saves(config, path)
-        recipe = recipe_of(config)
+        recipe = recipe_of(name)
         model = build_model(recipe)
         report = load_weights(model, str(path), recipe)
         assert len(report.kept) == len(config["keys"]) == len(model.state_dict())
@@ -75,8 +80,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[nn.M
 
 def difference(name: str, model: nn.Module, recipe: Recipe, videos: slice = slice(None)) -> float:
     """Of our logits from MMAction2's, relative to max |logit|."""
-    count, segments, _, height, width = config_of(name)["input_shape"]
-    frames = make_frames(count, segments, height, width)[videos].astype(np.float32)
+    shape = config_of(name)["input_shape"]  # [videos, segments, 3, H, W], or [videos, 1, 3, T, H, W]
+    frames = make_frames(shape[0], recipe.model.frames, *shape[-2:])[videos].astype(np.float32)
     mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (recipe.model.mean, recipe.model.std))
     with torch.inference_mode():
         ours = model(torch.from_numpy((frames - mean) / std)).numpy()

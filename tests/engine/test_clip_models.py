@@ -1,0 +1,219 @@
+"""3D networks: they see a clip as a whole, train, fall into stages, and say what they cannot take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from engine.errors import RecipeError
+from engine.model import CLIP_BACKBONES, FRAME_RECOGNIZERS, build_model
+from engine.model.recognizer import Recognizer
+from engine.recipe import Model, Recipe, recipe_from
+from engine.recognizers import TITLES
+
+# The smallest of each family: backbone, frames, frame size.
+SMALLEST: dict[str, tuple[str, int, int]] = {
+    "c2d": ("resnet18", 4, 32),
+    "i3d": ("resnet18", 8, 32),
+    "slowonly": ("resnet18", 4, 32),
+}
+
+
+def recipe(recognizer: str, num_classes: int = 3, **model: Any) -> Recipe:
+    backbone, frames, size = SMALLEST[recognizer]
+    return recipe_from(
+        {
+            "model": {"recognizer": recognizer, "backbone": backbone, "clip_len": frames, **model},
+            "head": {"num_classes": num_classes, "dropout": 0.0},
+            "dataset": {"short_side": 256, "frame_size": size},
+        }
+    )
+
+
+def clips_for(settings: Recipe, clips: int = 2) -> torch.Tensor:
+    size = settings.dataset.frame_size
+    return torch.randn(clips, settings.model.frames, 3, size, size)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_a_recipe_can_name_what_can_be_built_and_nothing_else() -> None:
+    named = set(Model.model_json_schema()["properties"]["recognizer"]["enum"])
+    assert named == set(TITLES) == set(CLIP_BACKBONES) | set(FRAME_RECOGNIZERS)
+    assert set(SMALLEST) == set(CLIP_BACKBONES)
+
+
+@pytest.mark.parametrize("recognizer", SMALLEST)
+def test_a_step_changes_every_parameter_and_lowers_the_loss(recognizer: str) -> None:
+    settings = recipe(recognizer)
+    model, clips, labels = build_model(settings), clips_for(settings, 3), torch.tensor([0, 1, 2])
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(2):
+        loss = nn.functional.cross_entropy(model(clips), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])] == []
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("recognizer", SMALLEST)
+def test_clips_do_not_see_each_other(recognizer: str) -> None:
+    settings = recipe(recognizer)
+    model, clips = build_model(settings).eval(), clips_for(settings)
+    with torch.inference_mode():
+        scores = model(clips)
+        assert scores.shape == (2, 3)
+        torch.testing.assert_close(model(clips[1:]), scores[1:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recognizer", set(SMALLEST) - {"c2d"})
+def test_the_order_of_the_frames_counts(recognizer: str) -> None:
+    settings = recipe(recognizer)
+    model, clips = build_model(settings).eval(), clips_for(settings)
+    with torch.inference_mode():
+        scores = model(clips)
+        assert (model(clips.flip(1)) - scores).abs().max() > 1e-4 * scores.abs().max()
+
+
+@pytest.mark.parametrize("recognizer", SMALLEST)
+def test_the_last_layer_is_the_heads_and_the_rest_is_the_backbones(recognizer: str) -> None:
+    small, large = (build_model(recipe(recognizer, classes)).state_dict() for classes in (3, 5))
+    differing = [key for key in small if small[key].shape != large[key].shape]
+    assert differing == ["head.fc.weight", "head.fc.bias"]
+    assert all(key.startswith("backbone.") for key in set(small) - set(differing))
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def parameters_by_stage(model: Recognizer) -> list[list[str]]:
+    """The names of the parameters in each stage; each of the backbone's must be in exactly one."""
+    names = [name for name, _ in model.named_parameters() if name.startswith("backbone.")]
+    stages = [
+        [name for part in stage for name in names if name == part or name.startswith(f"{part}.")]
+        for stage in model.stages()
+    ]
+    assert sorted(name for stage in stages for name in stage) == sorted(names)
+    assert all(stages)
+    return stages
+
+
+@pytest.mark.parametrize("recognizer", SMALLEST)
+def test_every_parameter_of_the_backbone_is_in_one_stage(recognizer: str) -> None:
+    model = build_model(recipe(recognizer))
+    stages = parameters_by_stage(model)
+    assert len(stages) >= 5
+    # The stem first: it is what the frames reach first.
+    first = model.get_parameter(stages[0][0])
+    assert first.dim() == 1 or 3 in first.shape[1:2]
+
+
+@pytest.mark.parametrize("recognizer", ["c2d", "i3d", "slowonly"])
+def test_the_stages_of_a_resnet(recognizer: str) -> None:
+    stages = parameters_by_stage(build_model(recipe(recognizer)))
+    assert stages[0] == ["backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.bias"]
+    assert [stage[0].split(".")[1] for stage in stages[1:]] == ["layer1", "layer2", "layer3", "layer4"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stem", "stages"),
+    [
+        ("resnet18", "conv1", 5),
+        ("resnet10_slim", "conv1", 5),
+        ("densenet121", "features.conv0", 5),
+        ("convnext_tiny", "features.0", 6),
+        ("swin_t", "features.0", 5),
+        ("vit_b_16", "conv_proj", 13),
+        ("mobilenet_v2", "features.0", 19),
+        ("efficientnet_b0", "features.0", 9),
+        ("vgg11", "features.0", 9),
+        ("squeezenet1_1", "features.0", 9),
+        ("shufflenet_v2_x0_5", "conv1", 5),
+        ("googlenet", "conv1", 12),
+        ("maxvit_t", "stem", 6),
+    ],
+)
+def test_the_stages_of_image_classifiers(backbone: str, stem: str, stages: int) -> None:
+    """VGG's and MaxViT's own hidden layers are the last stage; ViT's class token belongs to the stem."""
+    document = {"model": {"backbone": backbone, "segments": 2}, "head": {"num_classes": 3}}
+    with torch.device("meta"):
+        model = build_model(recipe_from(document))
+    found = parameters_by_stage(model)
+    assert len(found) == stages and found[0][0].startswith(f"backbone.{stem}.")
+    if backbone == "vit_b_16":
+        assert {"backbone.class_token", "backbone.encoder.pos_embedding"} <= set(found[0])
+        assert found[-1][-2:] == ["backbone.encoder.ln.weight", "backbone.encoder.ln.bias"]
+
+
+def test_tsm_has_the_stages_of_its_resnet() -> None:
+    document = {"model": {"recognizer": "tsm", "backbone": "resnet18"}, "head": {"num_classes": 3}}
+    assert len(parameters_by_stage(build_model(recipe_from(document)))) == 5
+
+
+# --- 3D ResNets -------------------------------------------------------------------------------------------------------
+
+
+def test_slowonly_never_halves_the_time_and_i3d_does_three_times() -> None:
+    for recognizer, frames in (("slowonly", 8), ("i3d", 1), ("c2d", 4)):
+        model = build_model(recipe(recognizer, clip_len=8)).eval()
+        seen: list[torch.Size] = []
+        model.backbone.get_submodule("layer4").register_forward_hook(
+            lambda *hooked, seen=seen: seen.append(hooked[2].shape)
+        )
+        model(torch.zeros(1, 8, 3, 64, 64))
+        (shape,) = seen
+        assert (shape[2] if recognizer != "c2d" else shape[0]) == frames
+
+
+def test_which_blocks_of_i3d_reach_over_time() -> None:
+    with torch.device("meta"):
+        light, heavy = (build_model(recipe("i3d", backbone=name)) for name in ("resnet50", "resnet50-heavy"))
+    for model, expected in ((light, "111 1010 101010 010"), (heavy, "111 1111 111111 111")):
+        lengths = [
+            "".join("1" if block.conv1.kernel_size == (3, 1, 1) else "0" for block in stage)
+            for stage in (getattr(model.backbone, f"layer{number}") for number in range(1, 5))
+        ]
+        assert " ".join(lengths) == expected
+
+
+@pytest.mark.parametrize("recognizer", ["c2d", "slowonly", "i3d", "tsn", "tsm"])
+def test_the_caffe_style_halves_the_image_first(recognizer: str) -> None:
+    document = {
+        "model": {"recognizer": recognizer, "backbone": "resnet50", "clip_len": 8, "style": "caffe"},
+        "head": {"num_classes": 3},
+    }
+    with torch.device("meta"):
+        model = build_model(recipe_from(document))
+    blocks = [block for stage in (2, 3, 4) for block in model.backbone.get_submodule(f"layer{stage}").children()]
+    strides = {(block.conv1.stride[-1], block.conv2.stride[-1]) for block in blocks}
+    assert strides == {(2, 1), (1, 1)}
+
+
+def test_the_caffe_style_is_for_resnets() -> None:
+    with pytest.raises(RecipeError, match=r'^\[model\] style = "caffe" is for ResNets; the backbone vgg11 is none\.$'):
+        build_model(recipe_from({"model": {"backbone": "vgg11", "style": "caffe"}, "head": {"num_classes": 3}}))
+
+
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recognizer", SMALLEST)
+def test_a_backbone_of_another_family_is_a_sentence(recognizer: str) -> None:
+    with pytest.raises(RecipeError, match=rf'^\[model\] backbone = "vgg11" is not for {recognizer}, which takes .*\.$'):
+        build_model(recipe(recognizer, backbone="vgg11"))
+
+
+def test_frames_that_do_not_fit_are_a_sentence() -> None:
+    with pytest.raises(RecipeError) as caught:
+        build_model(recipe("c2d", clip_len=1))
+    assert str(caught.value).startswith("c2d with resnet18 cannot take 1 frames of 32 x 32 (")
