@@ -363,8 +363,8 @@ def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
     if len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]:
         recognizer = recipe.model.recognizer
         return (
-            f"its kernels reach over {there[2]} frames here, {TITLES[recognizer]}'s over {here[2]}: another network; is "
-            f'model.recognizer = "{recognizer}" right?'
+            f"its kernels reach over {there[2]} frames there, {TITLES[recognizer]}'s over {here[2]}: it is another "
+            f'network; is model.recognizer = "{recognizer}" right?'
         )
     return ""
 

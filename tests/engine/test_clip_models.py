@@ -87,7 +87,8 @@ def test_the_order_of_the_frames_counts(recognizer: str) -> None:
 
 @pytest.mark.parametrize("recognizer", SMALLEST)
 def test_the_last_layer_is_the_heads_and_the_rest_is_the_backbones(recognizer: str) -> None:
-    small, large = (build_model(recipe(recognizer, classes)).state_dict() for classes in (3, 5))
+    with torch.device("meta"):
+        small, large = (build_model(recipe(recognizer, classes)).state_dict() for classes in (3, 5))
     differing = [key for key in small if small[key].shape != large[key].shape]
     assert differing == ["head.fc.weight", "head.fc.bias"]
     assert all(key.startswith("backbone.") for key in set(small) - set(differing))
@@ -110,7 +111,8 @@ def parameters_by_stage(model: Recognizer) -> list[list[str]]:
 
 @pytest.mark.parametrize("recognizer", SMALLEST)
 def test_every_parameter_of_the_backbone_is_in_one_stage(recognizer: str) -> None:
-    model = build_model(recipe(recognizer))
+    with torch.device("meta"):
+        model = build_model(recipe(recognizer))
     stages = parameters_by_stage(model)
     assert len(stages) >= 5
     # The stem first: it is what the frames reach first.
@@ -120,7 +122,8 @@ def test_every_parameter_of_the_backbone_is_in_one_stage(recognizer: str) -> Non
 
 @pytest.mark.parametrize("recognizer", ["c2d", "i3d", "slowonly"])
 def test_the_stages_of_a_resnet(recognizer: str) -> None:
-    stages = parameters_by_stage(build_model(recipe(recognizer)))
+    with torch.device("meta"):
+        stages = parameters_by_stage(build_model(recipe(recognizer)))
     assert stages[0] == ["backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.bias"]
     assert [stage[0].split(".")[1] for stage in stages[1:]] == ["layer1", "layer2", "layer3", "layer4"]
 
@@ -200,8 +203,10 @@ def test_the_caffe_style_halves_the_image_first(recognizer: str) -> None:
 
 
 def test_the_caffe_style_is_for_resnets() -> None:
-    with pytest.raises(RecipeError, match=r'^\[model\] style = "caffe" is for ResNets; the backbone vgg11 is none\.$'):
-        build_model(recipe_from({"model": {"backbone": "vgg11", "style": "caffe"}, "head": {"num_classes": 3}}))
+    document = {"model": {"backbone": "vgg11", "style": "caffe"}, "head": {"num_classes": 3}}
+    sentence = r'^\[model\] style = "caffe" is for ResNets; the backbone vgg11 is none\.$'
+    with torch.device("meta"), pytest.raises(RecipeError, match=sentence):
+        build_model(recipe_from(document))
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------

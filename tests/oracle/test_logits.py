@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from engine.model import build_model
 from engine.model.tsm import temporal_shift
@@ -92,10 +93,18 @@ def difference(name: str, model: nn.Module, recipe: Recipe, videos: slice = slic
 
 Load = Callable[[str], tuple[nn.Module, Recipe]]
 
+QUICK = ("tsn_r18", "tsm_r50", "c2d_r50")
 
-@pytest.mark.parametrize("name", ["tsn_r18", pytest.param("tsn_r50", marks=pytest.mark.slow), "tsm_r50"])
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_the_logits_are_mmactions(name: str, load: Load) -> None:
     assert difference(name, *load(name)) <= TOLERANCE
+
+
+def test_every_vector_is_compared() -> None:
+    assert {path.stem for path in VECTORS.glob("*.json")} == set(MODELS)
 
 
 # --- the comparison notices what is easily got wrong ------------------------------------------------------------------
@@ -120,7 +129,7 @@ def shifted_on_the_residual_path_too(model: nn.Module) -> None:
 
 def with_another_eps(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, _NormBase):
             module.eps = 1e-3
 
 
@@ -129,6 +138,31 @@ def in_caffe_style(model: nn.Module) -> None:
     for stage in (model.backbone.layer2, model.backbone.layer3, model.backbone.layer4):  # type: ignore[union-attr]
         block = stage[0]  # type: ignore[index]
         block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def with_padding_in_the_stem(model: nn.Module) -> None:
+    """As torchvision's ResNets pool."""
+    model.backbone.maxpool.padding = 1  # type: ignore[union-attr]
+
+
+def without_the_second_pool(model: nn.Module) -> None:
+    model.backbone.pool2 = nn.Identity()
+
+
+def pooling_pairs_of_frames(model: nn.Module) -> None:
+    """MMAction2's ResNet3d pools after layer1, its SlowOnly does not."""
+    model.backbone.pool2 = nn.MaxPool3d((2, 1, 1))
+
+
+def with_all_frames_in_the_stem(model: nn.Module) -> None:
+    model.backbone.conv1.stride = (1, 2, 2)  # type: ignore[union-attr]
+
+
+def inflated_in_the_other_blocks(model: nn.Module) -> None:
+    """A kernel of three frames that is cut down to its middle one, in the first block that has one."""
+    first = next(module for module in model.modules() if getattr(module, "kernel_size", None) == (3, 1, 1))
+    first.weight = nn.Parameter(first.weight[:, :, 1:2])
+    first.padding = (0, 0, 0)
 
 
 def shifted(model: nn.Module) -> list[Any]:
@@ -145,6 +179,14 @@ def shifted(model: nn.Module) -> list[Any]:
         pytest.param("tsm_r50", shifted_the_other_way, marks=pytest.mark.slow),
         pytest.param("tsm_r50", shifted_on_the_residual_path_too, marks=pytest.mark.slow),
         pytest.param("tsm_r50", in_caffe_style, marks=pytest.mark.slow),
+        ("c2d_r50", with_padding_in_the_stem),
+        pytest.param("c2d_r50", without_the_second_pool, marks=pytest.mark.slow),
+        pytest.param("slowonly_r50", pooling_pairs_of_frames, marks=pytest.mark.slow),
+        pytest.param("slowonly_r50", in_caffe_style, marks=pytest.mark.slow),
+        pytest.param("slowonly_r50", inflated_in_the_other_blocks, marks=pytest.mark.slow),
+        pytest.param("i3d_r50", with_all_frames_in_the_stem, marks=pytest.mark.slow),
+        pytest.param("i3d_r50", without_the_second_pool, marks=pytest.mark.slow),
+        pytest.param("i3d_r50", inflated_in_the_other_blocks, marks=pytest.mark.slow),
     ],
 )
 def test_a_mistake_is_noticed(name: str, mistake: Callable[[nn.Module], None], load: Load) -> None:

@@ -76,6 +76,53 @@ def refused(recipe: Recipe, source: str, **options: Any) -> str:
     return str(caught.value)
 
 
+# --- image weights in 3D networks ------------------------------------------------------------------------------------
+
+
+def image_weights(backbone: str = "resnet18", seed: int = 3) -> State:
+    """As torchvision saves a classifier."""
+    state = trained(recipe_for(1000, backbone=backbone, recognizer="tsn"), seed)
+    return {key.removeprefix("backbone.").replace("head.fc.", "fc."): value for key, value in state.items()}
+
+
+@pytest.mark.parametrize("recognizer", ["slowonly", "i3d"])
+def test_image_kernels_are_inflated_over_time(recognizer: str, tmp_path: Path) -> None:
+    """On a clip that stands still, the inflated kernel gives what the image's gave on the image."""
+    recipe = recipe_for(backbone="resnet18", recognizer=recognizer, model={"clip_len": 8})
+    model, image = model_for(recipe), image_weights()
+    report = load_weights(model, saved(image, tmp_path / "x.pth"), recipe, backbone_only=True)
+    assert report.lines()[1:3] == [
+        "kept 120 of 122 tensors (100.0 % of the backbone)",
+        "inflated 20 image kernels: repeated over time, divided by their length in time",
+    ]
+    for key, value in model.state_dict().items():
+        if key.startswith("backbone."):
+            there = image[key.removeprefix("backbone.")]
+            assert value.shape == there.shape if there.dim() < 4 else value.dim() == 5
+            torch.testing.assert_close(value.sum(dim=2) if value.dim() == 5 else value, there)
+    kernel = model.state_dict()["backbone.layer4.1.conv1.weight"]
+    assert kernel.shape[2] == 3 and torch.equal(kernel[:, :, 0], kernel[:, :, 2])
+
+
+def test_an_image_network_is_no_whole_3d_network(tmp_path: Path) -> None:
+    recipe = recipe_for(backbone="resnet18", recognizer="slowonly", model={"clip_len": 4})
+    message = refused(recipe, saved(image_weights(), tmp_path / "x.pth"))
+    assert "name it in [weights] backbone, which inflates its kernels over time." in message
+
+
+def test_another_3d_network_is_refused(tmp_path: Path) -> None:
+    """I3D and SlowOnly have the same names; only the lengths of their kernels differ."""
+    i3d, slowonly = (
+        recipe_for(backbone="resnet18", recognizer=name, model={"clip_len": 8}) for name in ("i3d", "slowonly")
+    )
+    message = refused(slowonly, saved(mmaction_state(trained(i3d)), tmp_path / "i3d.pth"))
+    assert "backbone.conv1.weight has the shape 64×3×5×7×7, but 64×3×1×7×7 is needed" in message
+    assert 'over 5 frames there, SlowOnly\'s over 1: it is another network; is model.recognizer = "slowonly"' in message
+    deeper = recipe_for(backbone="resnet34", recognizer="slowonly", model={"clip_len": 8})
+    message = refused(slowonly, saved(mmaction_state(trained(deeper)), tmp_path / "r34.pth"))
+    assert 'looks like resnet34: is model.backbone = "resnet18" right?' in message
+
+
 # --- what is reused ---------------------------------------------------------------------------------------------------
 
 
