@@ -148,12 +148,14 @@ class Head(Table):
 class Dataset(Table):
     """Decision 2: which clips, which frames, which augmentation."""
 
-    format: Literal["csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "ucf101"] = (
-        "folders"
-    )
-    """csv: lists of "path,label", with or without a header; folders: root/CLASS/* or root/{train,val,test}/CLASS/*;
-    kinetics400: the CSV files of Kinetics 400, 600, 700 or 710; mmaction_video: lists of "path label"; moments_in_time:
-    categories and CSV files; something_v2: the JSON files; ucf101: the official split files."""
+    format: Literal[
+        "activitynet", "csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "thumos14",
+        "ucf101",
+    ] = "folders"  # fmt: skip
+    """activitynet: the official JSON, or BSN's and its CSV; csv: lists of "path,label", with or without a header;
+    folders: root/CLASS/* or root/{train,val,test}/CLASS/*; kinetics400: the CSV files of Kinetics 400, 600, 700 or 710;
+    mmaction_video: lists of "path label"; moments_in_time: categories and CSV files; something_v2: the JSON files;
+    thumos14: a text file of segments for each class; ucf101: the official split files."""
     root: PathText = ""
     """Folder of the videos."""
     val_root: PathText = ""
@@ -166,10 +168,12 @@ class Dataset(Table):
     """Formats with lists: the validation list, likewise."""
     split: Annotated[Literal[1, 2, 3], BeforeValidator(_whole)] = 1
     """ucf101: which official split."""
+    clips: Literal["segments", "videos"] = "segments"
+    """activitynet: a clip is an annotated segment, or a whole video under its first label."""
     classes: Names = ()
     """Class names in the order of their ids. Empty: the dataset's own."""
     val_fraction: Fraction = 0.2
-    """folders without a val folder: the share of clips held out for validation."""
+    """folders without a val folder, thumos14 without test annotations: the share of clips held out for validation."""
     split_seed: int = Field(default=0, ge=0)
     """folders without a val folder: decides which clips are held out."""
     groups: PathText = ""

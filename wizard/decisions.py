@@ -44,11 +44,13 @@ FEW_CLIPS = 20
 TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
 
 # Keys that say where the data lie. A preset's own must not show through when the data are the user's.
-LOCATION = ("format", "root", "val_root", "annotations", "train_list", "val_list", "split", "classes", "groups")
+LOCATION = (
+    "format", "root", "val_root", "annotations", "train_list", "val_list", "split", "clips", "classes", "groups",
+)  # fmt: skip
 
 READ_DIFFERENTLY = (
-    "dataset.format", "dataset.split", "dataset.val_fraction", "dataset.split_seed", "dataset.classes",
-    "dataset.groups",
+    "dataset.format", "dataset.split", "dataset.val_fraction", "dataset.split_seed", "dataset.clips",
+    "dataset.classes", "dataset.groups",
 )  # fmt: skip
 
 WEIGHTS = ("weights.load_from", "weights.backbone")

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats import csv_lists, kinetics400, moments_in_time, read_clips, something_v2, ucf101
+from engine.dataset.formats import (
+    activitynet,
+    csv_lists,
+    kinetics400,
+    moments_in_time,
+    read_clips,
+    something_v2,
+    thumos14,
+    ucf101,
+)
 from engine.dataset.formats.files import (
     Disk,
     counted,
@@ -58,7 +67,7 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
-            "for the files of Kinetics, Moments in Time and Something-Something V2, "
+            "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something V2 and THUMOS14, "
             f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
         )
     guess = guess or _as_folders(path)
@@ -209,6 +218,36 @@ def _as_something_v2(path: Path, annotations: Path | None) -> _Guess | None:
     return None
 
 
+# --- thumos14 ---------------------------------------------------------------------------------------------------------
+
+
+def _as_thumos14(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        if thumos14.is_annotated(folder):
+            names = some([found.name for found in thumos14.annotation_files(folder)])
+            return _Guess(
+                table={"format": "thumos14", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+                why=[f"{folder} has segments of THUMOS14's videos: {names}."],
+                notes=[],
+            )
+    return None
+
+
+# --- activitynet ------------------------------------------------------------------------------------------------------
+
+
+def _as_activitynet(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        if found := activitynet.annotations_in(folder):
+            files = str(found.file) + (f" and {found.subsets}" if found.subsets else "")
+            return _Guess(
+                table={"format": "activitynet", "root": str(_holder(path, annotations)), "annotations": str(folder)},
+                why=[f"Segments of videos are listed in {files}."],
+                notes=[],
+            )
+    return None
+
+
 # --- mmaction_video ---------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +325,10 @@ def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
 
 
 # From the format with the most to be known by to that with the least.
-_WITH_LISTS = (_as_ucf101, _as_something_v2, _as_moments_in_time, _as_kinetics400, _as_mmaction_video, _as_csv)
+_WITH_LISTS = (
+    _as_ucf101, _as_thumos14, _as_activitynet, _as_something_v2, _as_moments_in_time, _as_kinetics400,
+    _as_mmaction_video, _as_csv,
+)  # fmt: skip
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ SWAP_TRIALS = 100_000
 
 
 def split_clips(clips: Iterable[Clip], val_fraction: float, seed: int) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
-    """Split into (train, val), each sorted by path. The order of `clips` does not matter.
+    """Split into (train, val), each sorted by path and time. The order of `clips` does not matter.
 
     No group is on both sides; a clip without a group is one of its own. Every class keeps a clip in train, and has one
     in val where it lies in two groups or more (unless groups of several classes make that impossible).
@@ -91,7 +91,7 @@ def _kind(group: list[Clip]) -> Kind:
 
 
 def _by_path(clips: list[Clip]) -> tuple[Clip, ...]:
-    return tuple(sorted(clips, key=lambda clip: (clip.path, clip.label)))
+    return tuple(sorted(clips, key=lambda clip: (clip.path, clip.start, clip.end, clip.first_frame, clip.label)))
 
 
 class _Search:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
+from engine.dataset.formats import READERS
 from engine.errors import ExitCode, RecipeError
 from engine.recipe import (
     PATH_KEYS,
@@ -36,6 +37,9 @@ from engine.recipe import (
     to_toml,
     with_absolute_paths,
 )
+
+FORMATS = sorted(READERS)
+ONE_OF_THE_FORMATS = ", ".join(f'"{name}"' for name in FORMATS[:-1]) + f' or "{FORMATS[-1]}"'
 
 # --- recipes of any valid content, built from the models --------------------------------------------------------------
 
@@ -373,8 +377,7 @@ WRONG = [
      'recipe.toml:2: [head] num_classes must be a whole number or "auto", not the text "atuo"; did you mean "auto"?'),
     ("[head]\ndropout = 1", "recipe.toml:2: [head] dropout must be below 1, not 1."),
     ('[dataset]\nformat = "ucf-101"',
-     'recipe.toml:2: [dataset] format must be "csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", '
-     '"something_v2" or "ucf101", not the text '
+     f'recipe.toml:2: [dataset] format must be {ONE_OF_THE_FORMATS}, not the text '
      '"ucf-101"; did you mean "ucf101"?'),
     ("[dataset]\nsplit = 4", "recipe.toml:2: [dataset] split must be 1, 2 or 3, not 4."),
     ("[dataset]\nflip = 1.5", "recipe.toml:2: [dataset] flip must be at most 1, not 1.5."),
@@ -606,9 +609,7 @@ def test_the_schema_names_every_table_and_key_with_a_description() -> None:
 
 def test_the_schema_knows_choices_and_bounds() -> None:
     definitions = recipe_schema()["$defs"]
-    assert definitions["Dataset"]["properties"]["format"]["enum"] == [
-        "csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "ucf101",
-    ]  # fmt: skip
+    assert definitions["Dataset"]["properties"]["format"]["enum"] == FORMATS
     assert definitions["Schedule"]["properties"]["lr"]["exclusiveMinimum"] == 0
     classes = definitions["Head"]["properties"]["num_classes"]["anyOf"]
     assert {"minimum": 2, "type": "integer"} in classes and {"const": "auto", "type": "string"} in classes

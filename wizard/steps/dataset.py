@@ -92,12 +92,14 @@ class DatasetStep(Step):
 
 
 FORMAT_NAMES = {
+    "activitynet": "ActivityNet",
     "csv": "Lists of paths and labels",
     "folders": "A folder a class",
     "kinetics400": "Kinetics",
     "mmaction_video": "MMAction2 video lists",
     "moments_in_time": "Moments in Time",
     "something_v2": "Something-Something V2",
+    "thumos14": "THUMOS14",
     "ucf101": "UCF101",
 }
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats import (
+    activitynet,
     csv_lists,
     folders,
     kinetics400,
     mmaction_video,
     moments_in_time,
     something_v2,
+    thumos14,
     ucf101,
 )
 from engine.dataset.formats.files import counted, require_folder, some
@@ -20,12 +22,14 @@ from engine.errors import DataError
 from engine.recipe import Dataset
 
 READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
+    "activitynet": activitynet.read,
     "csv": csv_lists.read,
     "folders": folders.read,
     "kinetics400": kinetics400.read,
     "mmaction_video": mmaction_video.read,
     "moments_in_time": moments_in_time.read,
     "something_v2": something_v2.read,
+    "thumos14": thumos14.read,
     "ucf101": ucf101.read,
 }
 

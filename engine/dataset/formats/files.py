@@ -197,7 +197,7 @@ def _file_names(folder: str) -> Iterator[str]:
         return
 
 
-def missing_note(missing: Sequence[str], listed: int, source: Path) -> tuple[str, ...]:
+def missing_note(missing: Sequence[str], listed: int, source: str | Path) -> tuple[str, ...]:
     """The sentence on listed videos that are not there; none when nothing is missing."""
     if not missing:
         return ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from engine.dataset.formats.files import entries, is_folder, require_folder, some
 from engine.errors import DataError
@@ -91,6 +93,25 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}:{line}: the text is not UTF-8; save the file as UTF-8.") from None
+
+
+def read_json(path: Path) -> Any:
+    """DataError with the line where it is not valid."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from None
+    except RecursionError:
+        raise DataError(f"{path}: not valid JSON: nested too deep.") from None
+
+
+def head_of(path: Path, size: int = 1 << 16) -> str:
+    """How a file begins, to tell what it is without reading all of it; "" where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(size).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
 
 
 def read_entries(path: Path) -> list[Entry]:

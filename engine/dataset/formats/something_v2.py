@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, the_only, videos_below
-from engine.dataset.formats.lists import find_lists, lists_named, read_text
+from engine.dataset.formats.lists import find_lists, lists_named, read_json
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -42,7 +40,7 @@ def labels_named(folder: Path) -> list[Path]:
 
 def read_labels(path: Path) -> list[str]:
     """Names in the order of their ids, which are 0, 1, 2 … and written as text."""
-    loaded = _load(path)
+    loaded = read_json(path)
     if not isinstance(loaded, dict) or not all(str(label).isdecimal() for label in loaded.values()):
         raise DataError(f'{path}: must be one object of class names and ids, such as {{"Holding something": "0"}}.')
     ids = {normal(name): int(label) for name, label in loaded.items()}
@@ -75,7 +73,7 @@ def _labels_file(folder: Path) -> Path:
 
 def _entries(path: Path, label_of: dict[str, int], labels: Path) -> list[tuple[str, int]]:
     """(video id, label) of each entry."""
-    loaded = _load(path)
+    loaded = read_json(path)
     if not isinstance(loaded, list):
         raise DataError(f'{path}: must be a list of objects with "id" and "template".')
     found: list[tuple[str, int]] = []
@@ -98,15 +96,6 @@ def _entries(path: Path, label_of: dict[str, int], labels: Path) -> list[tuple[s
     if not found:
         raise DataError(f"{path} lists no video.")
     return found
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from None
-    except RecursionError:
-        raise DataError(f"{path}: not valid JSON: nested too deep.") from None
 
 
 def _clips(
