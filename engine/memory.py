@@ -90,7 +90,7 @@ def _step(model: nn.Module, recipe: Recipe, loss: nn.Module, batch: Batch, size:
     """Forward, backward and an optimiser step whose learning rate is 0."""
     frames = batch.frames.to(device).expand(size, *batch.frames.shape[1:])
     targets = batch.labels.to(device).expand(size, *batch.labels.shape[1:])
-    optimizer = build_optimizer(model, recipe.schedule, device)
+    optimizer = build_optimizer(model, recipe, device)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     model.train()

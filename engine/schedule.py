@@ -64,15 +64,26 @@ def _is_in(name: str, prefixes: Iterable[str]) -> bool:
 # --- which parameters learn how fast ----------------------------------------------------------------------------------
 
 
-def build_optimizer(model: nn.Module, schedule: recipe.Schedule, device: torch.device) -> torch.optim.Optimizer:
-    """SGD or AdamW over the groups of `parameter_groups`, updated in one fused kernel where torch has one."""
+def build_optimizer(model: nn.Module, recipe: recipe.Recipe, device: torch.device) -> torch.optim.Optimizer:
+    """SGD or AdamW over the groups of `parameter_groups`, updated in one fused kernel where torch has one.
+
+    Not SGD in fp16: where the loss scaler leaves out the first step, torch's fused kernel goes on with a momentum that
+    nobody has set.
+    """
+    schedule = recipe.schedule
     groups = parameter_groups(model, schedule)
-    fused = device.type in ("cuda", "cpu", "mps")
     lr, weight_decay = scaled_lr(schedule), schedule.weight_decay
+    fused = device.type in ("cuda", "cpu", "mps")
     if schedule.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, fused=fused)
-    momentum, nesterov = schedule.momentum, schedule.nesterov
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused)
+    return torch.optim.SGD(
+        groups,
+        lr=lr,
+        momentum=schedule.momentum,
+        nesterov=schedule.nesterov,
+        weight_decay=weight_decay,
+        fused=fused and recipe.run.precision != "fp16",
+    )
 
 
 def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
@@ -81,15 +92,17 @@ def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
     The head learns head_lr_multiplier times as fast and biases bias_lr_multiplier times (a head's bias both); norms and
     biases have no weight decay where decay_norm_and_bias is off. With layer_decay, a stage learns layer_decay times as
     fast as the one behind it, the last one as the head (Clark et al. 2020, https://arxiv.org/abs/2003.10555). What
-    stays frozen to the end is left out.
+    stays frozen to the end is left out; what learns later has groups of its own, since torch's fused SGD cannot step
+    tensors with and without momentum in one.
     """
-    frozen = () if schedule.unfreeze_at_epoch else frozen_parts(model, schedule)
+    frozen = frozen_parts(model, schedule)
     stages = stages_of(model) if schedule.layer_decay < 1 else ()
     groups: dict[str, dict] = {}
     for module_name, module in model.named_modules():
         for own_name, parameter in module.named_parameters(recurse=False):
             name = f"{module_name}.{own_name}"
-            if not parameter.requires_grad or _is_in(name, frozen):
+            is_frozen = _is_in(name, frozen)
+            if not parameter.requires_grad or (is_frozen and not schedule.unfreeze_at_epoch):
                 continue
             part, speed = _part_and_speed(name, stages, schedule)
             is_norm = isinstance(module, _NormBase | nn.LayerNorm | nn.GroupNorm)
@@ -97,7 +110,7 @@ def parameter_groups(model: nn.Module, schedule: recipe.Schedule) -> list[dict]:
             speed *= schedule.bias_lr_multiplier if kind == "bias" else 1.0
             decays = kind == "weight" or schedule.decay_norm_and_bias
             group = groups.setdefault(
-                f"{part} {kind}",
+                f"{part} {kind}, later" if is_frozen else f"{part} {kind}",
                 {
                     "params": [],
                     "lr": scaled_lr(schedule) * speed,

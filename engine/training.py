@@ -212,7 +212,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     if recipe.run.compile:
         model.compile()
 
-    optimizer = build_optimizer(model, recipe.schedule, device)
+    optimizer = build_optimizer(model, recipe, device)
     batches = Batches(
         len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
     )

@@ -26,7 +26,7 @@ def trained(recipe: Recipe = RECIPE) -> dict[str, Any]:
     """The state of a real model, optimiser and schedule after two steps."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
-    optimizer = build_optimizer(model, recipe.schedule, torch.device("cpu"))
+    optimizer = build_optimizer(model, recipe, torch.device("cpu"))
     scheduler = build_scheduler(optimizer, recipe.schedule, steps_per_epoch=4)
     for _ in range(2):
         optimizer.zero_grad()

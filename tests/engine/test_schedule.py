@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LR
 
 from engine.learning_rate import lr_arithmetic, lr_at, scaled_lr
 from engine.model import build_model
-from engine.recipe import Schedule, load_recipe, recipe_from
+from engine.recipe import Recipe, Schedule, load_recipe, recipe_from
 from engine.schedule import build_optimizer, build_scheduler, clip_gradients, parameter_groups
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_cosine_ends_at_zero_and_is_halfway_in_the_middle() -> None:
 
 def test_each_group_keeps_its_own_multiple() -> None:
     schedule = Schedule(epochs=4, head_lr_multiplier=5.0, bias_lr_multiplier=2.0, warmup_epochs=1, milestones=(2,))
-    optimizer = build_optimizer(model("tsn"), schedule, CPU)
+    optimizer = build_optimizer(model("tsn"), Recipe(schedule=schedule), CPU)
     scheduler = build_scheduler(optimizer, schedule, 3)
     for step in range(12):
         for group in optimizer.param_groups:
@@ -228,7 +228,7 @@ def one_step(schedule: Schedule) -> nn.Linear:
     layer = nn.Linear(2, 1)
     nn.init.ones_(layer.weight)
     nn.init.ones_(layer.bias)
-    optimizer = build_optimizer(layer, schedule, CPU)
+    optimizer = build_optimizer(layer, Recipe(schedule=schedule), CPU)
     for gradient in (0.5, 0.0):
         for parameter in layer.parameters():
             parameter.grad = torch.full_like(parameter, gradient)
@@ -256,7 +256,7 @@ def test_adamw_decays_apart_from_the_gradient() -> None:
     schedule = Schedule(
         optimizer="adamw", lr=0.1, lr_batch_size=0, weight_decay=0.2, decay_norm_and_bias=False, bias_lr_multiplier=1.0
     )
-    optimizer = build_optimizer(nn.Linear(2, 1), schedule, CPU)
+    optimizer = build_optimizer(nn.Linear(2, 1), Recipe(schedule=schedule), CPU)
     assert isinstance(optimizer, torch.optim.AdamW)
     layer = one_step(schedule)
     assert layer.bias.item() < 0.9  # the first step of Adam is lr, whatever the gradient

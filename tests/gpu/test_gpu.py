@@ -90,7 +90,7 @@ def update(precision: str, device: torch.device) -> tuple[float, torch.Tensor]:
     frames, labels = uint8_frames(), torch.tensor([0, 1, 2, 3])
     before = copy.deepcopy(list(model.parameters()))
     model.to(device).train()
-    optimizer = build_optimizer(model, settings.schedule, torch.device("cuda"))
+    optimizer = build_optimizer(model, settings, device)
     with autocast(device, precision):
         logits = model(normalise(frames.to(device), settings.model))
     assert logits.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
@@ -166,6 +166,23 @@ def test_a_short_training_with_everything_on_auto(tmp_path: Path, videos: Path) 
     assert state.steps[-1].memory_mb > 1
     assert load_recipe(run.recipe).run.device == DEVICE.type
     assert all(value.device.type == "cpu" for value in weights(run).values())  # loads where there is no GPU
+
+
+def test_a_compiled_model_trains_alike_and_keeps_its_names(tmp_path: Path, videos: Path) -> None:
+    tables = {"model": 'backbone = "resnet18"\nnorm_eval = true', "head": "dropout = 0.0"}
+    plain, _ = train(tmp_path / "plain", videos, **tables, run='precision = "fp32"')
+    compiled, _ = train(tmp_path / "compiled", videos, **tables, run='precision = "fp32"\ncompile = true')
+    expected, found = weights(plain), weights(compiled)
+    assert expected.keys() == found.keys()
+    assert max(float((expected[name] - found[name]).abs().max()) for name in expected) < 1e-2
+
+
+@pytest.mark.parametrize("batch_size", ["auto", "4"])
+def test_fp16_and_a_batch_that_fits(tmp_path: Path, videos: Path, batch_size: str) -> None:
+    batch = f'"{batch_size}"' if batch_size == "auto" else batch_size
+    _, state = train(tmp_path / "half", videos, run='precision = "fp16"', schedule=f"batch_size = {batch}")
+    assert isinstance(state.ended, RunFinished)
+    assert all(torch.isfinite(torch.tensor(step.loss)) for step in state.steps)
 
 
 def test_it_learns(tmp_path: Path, videos: Path) -> None:

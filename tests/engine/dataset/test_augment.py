@@ -264,3 +264,19 @@ def test_normalising_agrees_with_torchvisions_in_0_to_1() -> None:
     frames = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     theirs = v2.functional.normalize(frames.float() / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     torch.testing.assert_close(normalise(frames[None], Model())[0], theirs, rtol=1e-4, atol=1e-5)
+
+
+# --- RandAugment ------------------------------------------------------------------------------------------------------
+
+
+def test_rand_augment_is_the_same_for_every_frame_and_a_function_of_the_generator() -> None:
+    still = np.repeat(smooth_frames(40, 60, frames=1), 3, axis=0)
+    settings = dataset(rand_augment=9, flip=0.0)
+    drawn = torch.get_rng_state()
+    views = [training_view(still, settings, np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
+    assert torch.equal(drawn, torch.get_rng_state()), "dropout would draw other numbers"
+    assert all(view.dtype == torch.uint8 and view.shape == (3, 3, 32, 32) for view in views)
+    assert all(torch.equal(view[0], view[1]) and torch.equal(view[0], view[2]) for view in views)
+    assert torch.equal(views[0], views[1]) and not torch.equal(views[0], views[2])
+    plain = training_view(still, dataset(flip=0.0), np.random.default_rng(1))
+    assert not torch.equal(views[2], plain)
