@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+_MEASURED = ("clips", "steps", "correct", "loss", "grad_norm")
+
 
 class Meter:
     """Means since the last `read()`. All times by `clock`, in seconds."""
 
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter):
         self._device, self._clock = device, clock
-        self._began = self._since = clock()
+        self._began = self._since = self._saved = clock()
         self._all_steps = 0
         self._forget()
 
@@ -50,6 +52,22 @@ class Meter:
     def seconds_a_step(self) -> float:
         """Since the meter began, all included: what a forecast should count with."""
         return (self._clock() - self._began) / max(self._all_steps, 1)
+
+    def saved(self) -> None:
+        """A checkpoint was written now."""
+        self._saved = self._clock()
+
+    def minutes_since_save(self) -> float:
+        """Minutes since the last checkpoint, or since the meter began."""
+        return (self._clock() - self._saved) / 60
+
+    def state(self) -> dict[str, float]:
+        """What was measured since the last `read`, without times: a resumed run's next Step event is then the same."""
+        return {name: float(getattr(self, f"_{name}")) for name in _MEASURED}
+
+    def restore(self, state: dict[str, float]) -> None:
+        for name in _MEASURED:
+            setattr(self, f"_{name}", state[name])
 
     def read(self) -> dict[str, float]:
         """The fields of a Step event that this meter knows; starts anew."""

@@ -6,9 +6,10 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,8 @@ from engine.atomic import write_text
 from engine.dataset.clips import Clip, ClipLists
 from engine.device import describe
 
+_HASHES_A_NAME = 5
+CHANGED = "is damaged: its content is not what was saved (its sha256 is not in provenance.json)"
 _PACKAGES = ("ftwiz", "torch", "torchvision", "torchmetrics", "numpy", "decord", "av")
 
 
@@ -35,6 +38,35 @@ def write_provenance(path: Path, clips: ClipLists, seed: int, device: torch.devi
         },
     }
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def record_checkpoint(path: Path, sha256: str, names: Sequence[str]) -> None:
+    """Note the hash that checkpoints/NAME is about to get, for each name; call it before the file gets its name.
+
+    "checkpoints": {"last.pt": [newest sha256, the ones before]}. The ones before count until the file is replaced, and
+    a process may be killed before that; then another one may be, too.
+    """
+    document = _read(path)
+    table = document.get("checkpoints", {})
+    there = {name: hashes for name, hashes in table.items() if (path.parent / "checkpoints" / name).exists()}
+    for name in names:
+        before = [known for known in table.get(name, []) if known != sha256]
+        there[name] = [sha256, *before][:_HASHES_A_NAME]
+    write_text(path, json.dumps({**document, "checkpoints": there}, indent=2, ensure_ascii=False) + "\n")
+
+
+def is_as_saved(checkpoint: Path, sha256: str) -> bool:
+    """Whether a file with this hash is what its run saved; True where the run has recorded none, or is not there."""
+    table = _read(checkpoint.parent.parent / "provenance.json").get("checkpoints", {})
+    return not table or any(sha256 in hashes for hashes in table.values())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # an older version's run, or a file that somebody spoilt
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _hash_of(clips: Iterable[Clip]) -> str:

@@ -269,6 +269,12 @@ class Schedule(Table):
     """Validate after every so many epochs, and after the last."""
     checkpoint_interval: int = Field(default=1, ge=1)
     """Keep checkpoints/epoch-NNN.pt after every so many epochs (last.pt and best.pt are kept anyway)."""
+    keep_checkpoints: int = Field(default=3, ge=0)
+    """How many of the newest epoch-NNN.pt are kept. 0: all."""
+    checkpoint_steps: int = Field(default=0, ge=0)
+    """Save last.pt after every so many steps too, in the middle of an epoch. 0: not by steps."""
+    checkpoint_minutes: float = Field(default=10.0, ge=0)
+    """Save last.pt when so many minutes have passed since the last save. 0: not by time."""
 
     @field_validator("milestones")
     @classmethod

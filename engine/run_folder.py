@@ -23,6 +23,7 @@ from engine.events import LogReader, RunFailed, RunFinished, RunInterrupted, Run
 from engine.recipe import Recipe, save_recipe, with_absolute_paths
 
 Control = Literal["pause", "resume", "checkpoint", "stop"]
+LAST, PREVIOUS = "last.pt", "last-previous.pt"
 Status = Literal["starting", "running", "paused", "finished", "interrupted", "failed", "crashed"]
 
 
@@ -63,6 +64,12 @@ class RunFolder:
     @property
     def provenance(self) -> Path:
         return self.path / "provenance.json"
+
+    def checkpoints_to_resume(self) -> list[Path]:
+        """The checkpoints that a run can go on from: last.pt, the one before it, then the others, the newest first."""
+        first = [path for name in (LAST, PREVIOUS) if (path := self.checkpoints / name).exists()]
+        others = [*self.checkpoints.glob("epoch-*.pt"), *self.checkpoints.glob("best.pt")]
+        return first + sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     # --- the four words -----------------------------------------------------------------------------------------------
 

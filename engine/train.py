@@ -45,7 +45,7 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
     run.claim()
     log = EventLog(run.events)
     training = set_up(recipe, run, log, resume)
-    meter = Meter(training.device)
+    meter = training.meter
     began = meter.now()
 
     def on_pause(paused: bool) -> None:
@@ -96,6 +96,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
         training.scheduler.step()
         training.step += 1
         log_step(training, meter)
+        save_where_due(training, meter)
         control.attend()
 
 
@@ -126,6 +127,15 @@ def backward(
     losses = training.loss(logits.float(), targets)  # [b]
     training.scaler.scale(losses.sum() / of).backward()
     return losses.detach(), recognised(logits.detach(), targets)
+
+
+def save_where_due(training: Training, meter: Meter) -> None:
+    """In the middle of an epoch, as checkpoint_steps and checkpoint_minutes ask for it."""
+    schedule = training.recipe.schedule
+    by_steps = schedule.checkpoint_steps and training.step % schedule.checkpoint_steps == 0
+    by_time = schedule.checkpoint_minutes and meter.minutes_since_save() >= schedule.checkpoint_minutes
+    if by_steps or by_time:
+        training.save()
 
 
 def validate_and_save(training: Training, meter: Meter, control: Control) -> None:

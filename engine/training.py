@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from engine.checkpoint import keep_as, load_checkpoint, random_state, restore_random_state, save_checkpoint
+from engine.checkpoint import drop_old_epochs, load_newest, make_last, remove_leftovers, save_checkpoint
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import Clip, ClipLists, packed
 from engine.dataset.formats import read_clips
@@ -41,11 +40,13 @@ from engine.events import CheckpointSaved, EventLog, Message, RunStarted, Weight
 from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.loss import ClipLoss, build_loss
 from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
+from engine.meter import Meter
 from engine.mixing import Mix, build_mix
 from engine.model import build_model
 from engine.provenance import write_provenance
+from engine.randomness import random_state, restore_random_state, seed_generators
 from engine.recipe import Recipe, save_recipe
-from engine.run_folder import RunFolder
+from engine.run_folder import LAST, RunFolder
 from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_frozen
 from engine.weights.fetch import Progress
 from engine.weights.load import LoadReport, initialise
@@ -75,6 +76,7 @@ class Training:
     batches: Batches
     loader: DataLoader
     val_loader: DataLoader | None  # None: no validation clips
+    meter: Meter
     micro_batch_size: int  # clips on the device at a time; smaller after a step that did not fit into memory
     epoch: int = 1  # the one being trained, 1-based
     step: int = 0  # optimiser steps done in the whole run
@@ -135,12 +137,14 @@ class Training:
     def say(self, text: str, level: str = "info") -> None:
         self.log.write(Message, level=level, text=text)
 
-    def save(self, names: Sequence[str] = ("last.pt",)) -> None:
-        """Write a checkpoint under the first name, and give it the others (best.pt, epoch-005.pt)."""
-        first, *others = names
-        save_checkpoint(self.run.checkpoints / first, self._state(), self.recipe)
-        for name in others:
-            keep_as(self.run.checkpoints / first, name)
+    def save(self, names: Sequence[str] = (LAST,)) -> None:
+        """Write a checkpoint as last.pt and under the other names (best.pt, epoch-005.pt). Raises OSError."""
+        save_checkpoint(self.run, {**self._state(), "names": list(names)}, self.recipe, names)
+        drop_old_epochs(self.run, self.epoch - 1, self.recipe.schedule.keep_checkpoints)
+        self.meter.saved()
+        self._announce_saved(names)
+
+    def _announce_saved(self, names: Sequence[str]) -> None:
         for name in names:
             self.log.write(CheckpointSaved, path=f"checkpoints/{name}", step=self.step, epoch=self.epoch)
 
@@ -153,12 +157,17 @@ class Training:
             "average": self.average.module.state_dict() if self.average else None,
             "averaged_steps": int(self.average.n_averaged) if self.average else 0,
             "random": random_state(),
+            "meter": self.meter.state(),
             **{name: getattr(self, name) for name in _COUNTERS},
         }
 
-    def restore(self, path: Path) -> None:
-        """Go on where a checkpoint was written. Raises WeightsError where it is another model's or other classes'."""
-        state = load_checkpoint(path)
+    def restore(self) -> None:
+        """Go on where the newest whole checkpoint was written; says so where last.pt is not whole.
+
+        Raises WeightsError where there is none, or where it is another model's or other classes'.
+        """
+        remove_leftovers(self.run)
+        state, path, damage = load_newest(self.run)
         if state["classes"] != list(self.recipe.dataset.classes):
             raise WeightsError(
                 f"{path} was trained on other classes than the dataset has now; a run goes on with its own. To start "
@@ -179,7 +188,18 @@ class Training:
         self.scaler.load_state_dict(state["scaler"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        self.meter.restore(state["meter"])
         restore_random_state(state["random"])
+        if path.name != LAST:
+            make_last(path)
+            what = "; ".join(damage) or f"{LAST} is missing"
+            self.say(f"{what}. Goes on from {path.name} instead, saved after step {self.step}.", level="warning")
+        self._announce_what_was_not(state["names"])
+
+    def _announce_what_was_not(self, names: Sequence[str]) -> None:
+        """A process that was killed right after it saved had no time to say so."""
+        said = {(saved.path, saved.step) for saved in self.run.state().checkpoints}
+        self._announce_saved([name for name in names if (f"checkpoints/{name}", self.step) not in said])
 
 
 def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Training:
@@ -192,7 +212,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         make_deterministic()
     else:
         make_fast(recipe.run.tf32)
-    torch.manual_seed(recipe.run.seed)
+    seed_generators(recipe.run.seed)
 
     asked_classes = recipe.head.num_classes
     clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes)
@@ -234,10 +254,11 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         batches=batches,
         loader=build_loader(TrainingClips(clips.train, recipe), batches, workers, pin_memory=on_gpu),
         val_loader=_val_loader(clips.val, recipe, workers, pin_memory=on_gpu),
+        meter=Meter(device),
         micro_batch_size=int(recipe.schedule.micro_batch_size),
     )
     if resume:
-        training.restore(run.checkpoints / "last.pt")
+        training.restore()
     else:
         save_recipe(recipe, run.recipe)
         source = report.source if report else ""

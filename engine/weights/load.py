@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from engine.errors import WeightsError
+from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Recipe
 from engine.recognizers import TITLES
 from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
@@ -102,13 +103,14 @@ def load_weights(
     """
     path = locate(address_of(source), on_progress)
     document = read_checkpoint(path)
+    if not is_as_saved(path, sha256 := sha256_of(path)):
+        raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
     plan = _plan(model, _tensors(document, path), classes_in(document), recipe, backbone_only)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_infinite(plan, path)
     state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
     state.update(plan.reused)
     model.load_state_dict(state)
-    sha256 = sha256_of(path)
     return LoadReport(
         source=source,
         path=path,
@@ -214,15 +216,22 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return (
             f"{path} is a TorchScript program, not a state dict; save the state_dict() of the model it was made from."
         )
+    return f"{path} {damage_in(path)}; fetch it again, or give a .pth or .pt file that holds a state dict."
+
+
+def damage_in(path: Path) -> str:
+    """What can be seen to be wrong with a file that torch cannot read, as the rest of a sentence about it."""
     with open(path, "rb") as file:
         head = file.read(4)
+    if not head:
+        return "is empty (0 bytes)"
+    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+        return "is cut off: its end is missing"
     if head.startswith(b"PK\x03\x04"):
-        if zipfile.is_zipfile(path):
-            return f"{path} is a zip archive, but not one that torch.save wrote; unpack it and give the file in it."
-        return f"{path} is cut off: its end is missing; fetch it again."
-    if head.startswith(b"\x80"):  # a pickle, as torch.save wrote them until 2020
-        return f"{path} is cut off or damaged, or a pickle that torch.save did not write; fetch it again."
-    return f"{path} is not a PyTorch checkpoint; give a .pth or .pt file that holds a state dict."
+        return "is a zip archive, but damaged or not one that torch.save wrote"
+    if head.startswith(b"\x80"):  # as torch.save wrote them until 2020
+        return "is cut off or damaged, or a pickle that torch.save did not write"
+    return "is not a PyTorch checkpoint"
 
 
 def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:

@@ -79,6 +79,7 @@ def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None
         "best.pt",
         "epoch-002.pt",
         "epoch-003.pt",
+        "last-previous.pt",
         "last.pt",
     ]
 
@@ -93,6 +94,34 @@ def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None
     rows = list(csv.DictReader((run.report / "predictions.csv").open()))
     right = sum(row["true class"] == row["predicted class"] for row in rows)
     assert right / len(rows) == pytest.approx(state.best.top1)
+
+
+def test_checkpoints_in_the_middle_of_an_epoch(tmp_path: Path, videos: Path) -> None:
+    """Epochs of 3 steps, a checkpoint every 2: after steps 2 and 4, and 3 and 6, where an epoch ends, too."""
+    run = new_run(tmp_path, videos, schedule="epochs = 2\ncheckpoint_steps = 2")
+    train(run)
+    saved = [(event.step, event.epoch) for event in events_of(run, CheckpointSaved) if event.path.endswith("last.pt")]
+    assert saved == [(2, 1), (3, 2), (4, 2), (6, 2), (6, 3)]
+
+    often = new_run(tmp_path, videos, "often", schedule="epochs = 1\ncheckpoint_minutes = 1e-6")
+    train(often)
+    saved = [event.step for event in events_of(often, CheckpointSaved) if event.path.endswith("last.pt")]
+    assert saved == [1, 2, 3, 3]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(tmp_path: Path, videos: Path) -> None:
+    whole, hurt = (new_run(tmp_path, videos, name, schedule="epochs = 2") for name in ("whole", "hurt"))
+    train(whole)
+    train(hurt)
+    last = hurt.checkpoints / "last.pt"
+    content = last.read_bytes()
+    last.unlink()  # best.pt may be the same file
+    last.write_bytes(content[:-1000])
+    state = train(hurt, resume=True)
+    (warning,) = [event for event in events_of(hurt, Message) if "last.pt" in event.text]
+    assert warning.level == "warning" and "Goes on from last-previous.pt instead, saved after step 3." in warning.text
+    assert isinstance(state.ended, RunFinished) and [step.step for step in state.steps] == [1, 2, 3, 4, 5, 6]
+    assert model_hash(hurt) == model_hash(whole)
 
 
 def test_from_python_as_the_readme_says(tmp_path: Path, videos: Path) -> None:

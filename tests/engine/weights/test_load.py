@@ -21,6 +21,7 @@ from engine.checkpoint import save_checkpoint
 from engine.errors import ExitCode, WeightsError
 from engine.model import build_model
 from engine.recipe import Recipe, recipe_from
+from engine.run_folder import RunFolder
 from engine.weights.fetch import checkpoints_folder
 from engine.weights.load import LoadReport, address_of, initialise, load_weights, read_checkpoint
 from tests.engine.weights.file_server import Site, serve
@@ -216,7 +217,7 @@ def our_checkpoint(tmp_path: Path, classes: tuple[str, ...]) -> tuple[str, State
     state = trained(recipe)
     run = tmp_path / "runs" / "first"
     (run / "checkpoints").mkdir(parents=True)
-    save_checkpoint(run / "checkpoints" / "best.pt", {"model": state, "epoch": 4}, recipe)
+    save_checkpoint(RunFolder(run), {"model": state, "epoch": 4}, recipe, ["last.pt", "best.pt"])
     return str(run), state
 
 
