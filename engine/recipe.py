@@ -69,6 +69,7 @@ Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValida
 Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
+Recognizer = Literal["tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast"]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -92,11 +93,12 @@ class Table(BaseModel):
 class Model(Table):
     """The recognizer. Normally inherited from a preset, because it must match the weights."""
 
-    recognizer: Literal["tsn", "tsm", "c2d", "i3d", "slowonly"] = "tsn"
+    recognizer: Recognizer = "tsn"
     """tsn averages frames seen one by one; tsm shifts channels between neighbouring frames, so that order counts; the
     others see all frames of a clip together."""
     backbone: str = "resnet50"
-    """tsn: any torchvision image classifier; tsm, c2d, slowonly: a ResNet; i3d: a ResNet, or resnet50-heavy."""
+    """tsn: any torchvision image classifier; tsm, c2d, slowonly: a ResNet; i3d: a ResNet, or resnet50-heavy; slowfast:
+    a ResNet, or two (resnet101-resnet50)."""
     style: Literal["pytorch", "caffe"] = "pytorch"
     """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
     segments: int = Field(default=8, ge=1)
@@ -107,6 +109,14 @@ class Model(Table):
     """Dense clips (clip_len above 0): every so many-th frame. A video that is too short is repeated."""
     shift_div: int = Field(default=8, ge=2)
     """tsm: one part in so many of the channels moves one frame back, another one forward."""
+    resample_rate: int = Field(default=8, ge=1)
+    """slowfast: the slow pathway sees every so many-th frame of the clip."""
+    speed_ratio: int = Field(default=8, ge=1)
+    """slowfast: the fast pathway sees so many times as many frames as the slow one."""
+    lateral_kernel: int = Field(default=5, ge=1)
+    """slowfast: frames that the convolutions from the fast to the slow pathway reach over; an odd number."""
+    lateral_norm: bool = False
+    """slowfast: batch normalisation and a ReLU behind those convolutions."""
     norm_eval: bool = False
     """Keep batch normalisation in eval mode while training (its running statistics stay the pretrained ones)."""
     mean: Rgb = (123.675, 116.28, 103.53)
@@ -118,6 +128,13 @@ class Model(Table):
     def frames(self) -> int:
         """How many frames the recognizer is given of a clip, T."""
         return self.clip_len or self.segments
+
+    @field_validator("lateral_kernel")
+    @classmethod
+    def _has_a_middle(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("it must be odd, so that it has a middle")
+        return kernel
 
     @field_validator("std")
     @classmethod

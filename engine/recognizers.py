@@ -8,4 +8,5 @@ TITLES = {
     "c2d": "C2D",
     "i3d": "I3D",
     "slowonly": "SlowOnly",
+    "slowfast": "SlowFast",
 }

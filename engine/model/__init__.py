@@ -13,6 +13,7 @@ from engine.model.backbones import count_features, image_backbone
 from engine.model.c2d import c2d
 from engine.model.recognizer import ClipRecognizer, Recognizer
 from engine.model.resnet3d import i3d, slowonly
+from engine.model.slowfast import slowfast
 from engine.model.tsm import TSM
 from engine.model.tsn import TSN
 from engine.recipe import Recipe
@@ -23,6 +24,7 @@ CLIP_BACKBONES: dict[str, Callable[[recipe.Model], nn.Module]] = {
     "c2d": c2d,
     "i3d": i3d,
     "slowonly": slowonly,
+    "slowfast": slowfast,
 }
 
 

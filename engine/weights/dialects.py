@@ -27,10 +27,10 @@ DIALECTS = (
     # MMAction2 0.x and 1.x, its own ResNets. GoogLeNet has a conv1.conv too, but no layer1.
     Dialect(
         "MMAction2 names",
-        r"^(backbone\.)?layer1\.0\.conv1\.conv\.(net\.)?weight$",
+        r"^(backbone\.)?((slow|fast)_path\.)?layer1\.0\.conv1\.conv\.(net\.)?weight$",
         (
             (r"^cls_head\.fc_cls\.", "head.fc."),
-            (r"^(?=(conv1|layer\d)\.)", "backbone."),  # a backbone published alone
+            (r"^(?=(conv1|layer\d|slow_path|fast_path)\.)", "backbone."),  # a backbone published alone
             (r"\.conv\.net\.", ".conv."),  # TSM wraps what it shifts
             (r"\.downsample\.conv\.", ".downsample.0."),
             (r"\.downsample\.bn\.", ".downsample.1."),

@@ -19,6 +19,7 @@ SMALLEST: dict[str, tuple[str, int, int]] = {
     "c2d": ("resnet18", 4, 32),
     "i3d": ("resnet18", 8, 32),
     "slowonly": ("resnet18", 4, 32),
+    "slowfast": ("resnet18", 16, 32),
 }
 
 
@@ -207,6 +208,50 @@ def test_the_caffe_style_is_for_resnets() -> None:
     sentence = r'^\[model\] style = "caffe" is for ResNets; the backbone vgg11 is none\.$'
     with torch.device("meta"), pytest.raises(RecipeError, match=sentence):
         build_model(recipe_from(document))
+
+
+# --- SlowFast ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_stages_of_slowfast_hold_both_pathways() -> None:
+    with torch.device("meta"):
+        stages = parameters_by_stage(build_model(recipe("slowfast")))
+    assert len(stages) == 5
+    for number, stage in enumerate(stages):
+        name = f"layer{number}" if number else "conv1"
+        found = {key.removeprefix("backbone.").rsplit(".", 1)[0] for key in stage}
+        for expected in (f"slow_path.{name}", f"fast_path.{name}"):
+            assert any(key.startswith(expected) for key in found)
+        assert (f"slow_path.{name}_lateral.conv" in found) == (number < 4)
+
+
+def test_slowfast_of_two_depths_and_with_norms_between_the_pathways() -> None:
+    with torch.device("meta"):
+        model = build_model(
+            recipe(
+                "slowfast", backbone="resnet101-resnet50", clip_len=32, lateral_norm=True, lateral_kernel=7,
+                resample_rate=4, speed_ratio=4,
+            )
+        )  # fmt: skip
+    paths = model.backbone.slow_path, model.backbone.fast_path
+    assert [len(path.layer3) for path in paths] == [23, 6]
+    lateral = paths[0].get_submodule("layer1_lateral")
+    assert [name for name, _ in lateral.named_children()] == ["conv", "bn", "relu"]
+    assert lateral.get_submodule("conv").kernel_size == (7, 1, 1)
+    assert model.head.fc.in_features == 2304
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ({"resample_rate": 8, "speed_ratio": 3}, "resample_rate = 8 must be a multiple of speed_ratio = 3"),
+        ({"backbone": "resnet50-resnet18"}, "both pathways need blocks of one kind"),
+        ({"backbone": "resnet50-vgg11"}, 'backbone = "vgg11" is not for slowfast'),
+    ],
+)
+def test_pathways_that_do_not_fit_together_are_a_sentence(model: dict[str, Any], sentence: str) -> None:
+    with torch.device("meta"), pytest.raises(RecipeError, match=sentence):
+        build_model(recipe("slowfast", **model))
 
 
 # --- what does not fit ------------------------------------------------------------------------------------------------

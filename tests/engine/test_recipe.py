@@ -97,6 +97,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "run.output": PATH,
     "schedule.freeze": st.sampled_from(["none", "stem", "stages:1", "stages:12", "backbone"]),
     "schedule.milestones": st.lists(st.integers(1, 10**6), unique=True, max_size=5).map(lambda m: tuple(sorted(m))),
+    "model.lateral_kernel": st.integers(0, 10**6).map(lambda half: 2 * half + 1),
     "model.std": st.tuples(*[st.floats(1e-300, 1e300)] * 3),
     **{key: PATH for key in PATH_KEYS},
 }

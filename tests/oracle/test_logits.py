@@ -34,6 +34,7 @@ MODELS = {
     "c2d_r50": {"recognizer": "c2d", "backbone": "resnet50"},
     "i3d_r50": {"recognizer": "i3d", "backbone": "resnet50"},
     "slowonly_r50": {"recognizer": "slowonly", "backbone": "resnet50"},
+    "slowfast_r50_4x16": {"recognizer": "slowfast", "backbone": "resnet50"},
 }
 
 
@@ -165,6 +166,34 @@ def inflated_in_the_other_blocks(model: nn.Module) -> None:
     first.padding = (0, 0, 0)
 
 
+def with_the_pathways_the_other_way_round(model: nn.Module) -> None:
+    """PySlowFast's head has the slow features first."""
+    fast = model.backbone.fast_path.features  # type: ignore[union-attr]
+    model.head.register_forward_pre_hook(lambda _, features: (features[0].roll(-fast, dims=1),))
+
+
+def with_lateral_features_first(model: nn.Module) -> None:
+    for stage in ("layer1", "layer2", "layer3", "layer4"):
+        block = model.backbone.slow_path.get_submodule(stage)[0]  # type: ignore[union-attr, index]
+        lateral = block.conv1.in_channels // 5  # a quarter of the slow features
+        block.register_forward_pre_hook(lambda _, x, lateral=lateral: (x[0].roll(lateral, dims=1),))
+
+
+def with_a_relu_behind_the_lateral_convolutions(model: nn.Module) -> None:
+    """As PySlowFast has them."""
+    for name, module in model.backbone.slow_path.named_children():  # type: ignore[union-attr]
+        if name.endswith("_lateral"):
+            module.add_module("relu", nn.ReLU())
+
+
+def with_other_frames_in_the_slow_pathway(model: nn.Module) -> None:
+    """The last of every eight, not the first."""
+    backbone: Any = model.backbone
+    backbone.slow_path.conv1.register_forward_pre_hook(lambda _, x: (clips[0][:, :, 7::8],))
+    clips: list[torch.Tensor] = []
+    backbone.register_forward_pre_hook(lambda _, x: clips.append(x[0]))
+
+
 def shifted(model: nn.Module) -> list[Any]:
     found = [module for module in model.modules() if hasattr(module, "shift_div")]
     assert found
@@ -187,6 +216,10 @@ def shifted(model: nn.Module) -> list[Any]:
         pytest.param("i3d_r50", with_all_frames_in_the_stem, marks=pytest.mark.slow),
         pytest.param("i3d_r50", without_the_second_pool, marks=pytest.mark.slow),
         pytest.param("i3d_r50", inflated_in_the_other_blocks, marks=pytest.mark.slow),
+        pytest.param("slowfast_r50_4x16", with_the_pathways_the_other_way_round, marks=pytest.mark.slow),
+        pytest.param("slowfast_r50_4x16", with_lateral_features_first, marks=pytest.mark.slow),
+        pytest.param("slowfast_r50_4x16", with_a_relu_behind_the_lateral_convolutions, marks=pytest.mark.slow),
+        pytest.param("slowfast_r50_4x16", with_other_frames_in_the_slow_pathway, marks=pytest.mark.slow),
     ],
 )
 def test_a_mistake_is_noticed(name: str, mistake: Callable[[nn.Module], None], load: Load) -> None:
