@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from engine.recipe import Schedule
 
@@ -45,3 +46,24 @@ def lr_at(schedule: Schedule, epochs_done: float) -> float:
         done = (epochs_done - warmup) / max(schedule.epochs - warmup, 1e-9)
         return lr * (1 + math.cos(math.pi * min(done, 1.0))) / 2
     return lr
+
+
+def lr_for_recipe(rate: float, schedule: Schedule, batch_size: int) -> float:
+    """`scaled_lr` the other way round: the `lr` of a recipe that trains with `rate` at this batch."""
+    return rate * schedule.lr_batch_size / batch_size if schedule.lr_batch_size else rate
+
+
+def steepest(points: Sequence[tuple[float, float]]) -> float | None:
+    """The rate at which the loss falls the fastest, over the logarithm of the rate, of (rate, smoothed loss) points.
+
+    None where it falls by less than a twentieth of what it was: no rate of these made it learn.
+    """
+    lowest = min(range(len(points)), key=lambda place: points[place][1], default=0)
+    falling = points[: lowest + 1]
+    if len(falling) < 3 or falling[-1][1] > 0.95 * points[0][1]:
+        return None
+    slopes = [
+        (after - before) / math.log(higher / lower)
+        for (lower, before), (higher, after) in zip(falling, falling[2:], strict=False)
+    ]
+    return falling[slopes.index(min(slopes)) + 1][0]

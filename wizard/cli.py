@@ -143,6 +143,21 @@ def test(
 
 
 @app.command()
+def lr(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a preset's name.")],
+    low: Annotated[float, typer.Option(min=0, help="The rate to begin with.")] = 1e-6,
+    high: Annotated[float, typer.Option(min=0, help="The rate to end with.")] = 1.0,
+    steps: Annotated[int, typer.Option(min=10, help="How many rates to try, a step each.")] = 100,
+    sets: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Try learning rates from tiny to huge, draw the loss at each, and say which suits."""
+    from wizard.lr import try_rates
+
+    sys.exit(try_rates(recipe, _overrides(sets), low, high, steps, as_json))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where videos and runs go.")] = Path("ftwiz-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other videos.")] = 0,
