@@ -253,6 +253,31 @@ def runs(
     _print_table(["RUN", "STATUS", "EPOCH", "BEST TOP-1"], cells)
 
 
+@app.command(name="import")
+def import_(
+    config: Annotated[Path, typer.Argument(help="A config of MMAction2, 0.x or 1.x.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The recipe to write; else it is printed.")
+    ] = None,
+    configs: Annotated[
+        Path | None, typer.Option("--configs", help="MMAction2's folder of configs, for a config copied out of it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Turn an MMAction2 config into a recipe. The config is read, never executed."""
+    from engine.mmaction.recipe import import_config
+    from wizard.imported import document, summary, text, write
+
+    found = import_config(config, configs)
+    if output is not None:
+        write(found, output)
+    if as_json:
+        _print_json(document(found))
+    else:
+        print(text(found) if output is None else output, end="" if output is None else "\n")
+    _say(summary(found, output))
+
+
 @app.command()
 def schema(output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it to a file.")] = None) -> None:
     """Print the JSON Schema of recipes, so that editors complete and check keys."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tomli_w
@@ -13,46 +13,57 @@ from engine.recipe import TABLES, Recipe
 _ORDER = ("model", "head", "dataset", "schedule", "weights", "run")
 # A preset's data are somebody else's: what they were called there helps nobody.
 _SPEAKS_FOR_ITSELF = ("dataset.root", "dataset.annotations", "dataset.format", "weights.load_from", "weights.backbone")
-_SOMEBODY_ELSES = ("dataset.val_root", "dataset.train_list", "dataset.val_list")
-_COMMENT_COLUMN, _LONGEST_LINE = 26, 60
+SOMEBODY_ELSES = ("dataset.val_root", "dataset.train_list", "dataset.val_list")
+_COMMENT_COLUMN, _LONGEST_LINE, _LONGEST_WITH_REMARK = 26, 60, 116
 
 
-def recipe_text(preset: str, base: Recipe, changes: Mapping[str, Any], comments: Mapping[str, str]) -> str:
-    """TOML that extends `preset` and says `changes` (name and tables), each with its comment or the preset's value.
+_HEADER = (
+    "# Written by `ftwiz new`. What it does not say, the preset does:",
+    "# `ftwiz show` with this file's name spells everything out.",
+)
+
+
+def recipe_text(
+    preset: str,
+    base: Recipe,
+    changes: Mapping[str, Any],
+    comments: Mapping[str, str],
+    header: Sequence[str] = _HEADER,
+) -> str:
+    """TOML that extends `preset` ("": nothing) and says `changes` (name and tables), each with its comment or the
+    preset's value.
 
     comments: "table.key" → remark. A value that does not leave room for a remark on its line has it above.
     """
-    lines = [
-        "# Written by `ftwiz new`. What it does not say, the preset does:",
-        "# `ftwiz show` with this file's name spells everything out.",
-        "",
-        f"extends = {_literal(preset)}",
-    ]
+    lines = [*header, "", f"extends = {_literal(preset)}"] if preset else [*header, ""]
     if "name" in changes:
         lines.append(f"name = {_literal(changes['name'])}")
     for table in _ORDER:
         if table in changes:
             lines += ["", f"[{table}]"]
-            for key in [key for key in TABLES[table].model_fields if key in changes[table]]:
-                remark = comments.get(f"{table}.{key}") or _in_the_preset(base, table, key)
-                lines.append(_line(key, changes[table][key], remark))
+            keys = [key for key in TABLES[table].model_fields if key in changes[table]]
+            said = {key: f"{key} = {_literal(changes[table][key])}" for key in keys}
+            column = max([_COMMENT_COLUMN, *(len(line) for line in said.values() if len(line) <= _LONGEST_LINE)])
+            for key in keys:
+                remark = comments.get(f"{table}.{key}") or in_the_preset(base, table, key)
+                lines.append(_line(said[key], remark, column))
     return "\n".join(lines) + "\n"
 
 
-def _line(key: str, value: Any, remark: str) -> str:
-    said = f"{key} = {_literal(value)}"
+def _line(said: str, remark: str, column: int) -> str:
     if not remark:
         return said
-    if len(said) > _LONGEST_LINE:
+    if len(said) > column or column + len(remark) > _LONGEST_WITH_REMARK:
         return f"# {remark}\n{said}"
-    return f"{said:<{_COMMENT_COLUMN}} # {remark}"
+    return f"{said:<{column}} # {remark}"
 
 
-def _in_the_preset(base: Recipe, table: str, key: str) -> str:
+def in_the_preset(base: Recipe, table: str, key: str) -> str:
+    """The remark "100 in the preset"; "" where the preset's value helps nobody."""
     value = getattr(getattr(base, table), key)
     if f"{table}.{key}" in _SPEAKS_FOR_ITSELF or value in ("", ()):
         return ""
-    if f"{table}.{key}" in _SOMEBODY_ELSES:
+    if f"{table}.{key}" in SOMEBODY_ELSES:
         return "names other data in the preset"
     return f"{_literal(value)} in the preset"
 

@@ -1,0 +1,189 @@
+"""Backbones: how the arguments of MMAction2's become keys of [model].
+
+`BACKBONES` is the table to extend: the type of a backbone → what papers call the recognizer, ours, and the function
+that carries the arguments over. Arguments that ftwiz has no choice of are compared with what its own network does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.mmaction.draft import Draft
+from engine.mmaction.section import Section
+
+
+@dataclass(frozen=True)
+class Family:
+    """title: what papers call it. recognizer: ours, "" where there is none. read: carries the backbone's keys over.
+    frames_together: a 3D network, which sees the frames of a clip together."""
+
+    title: str
+    recognizer: str = ""
+    read: Callable[[Section, Draft], None] = lambda backbone, draft: None
+    frames_together: bool = False
+
+
+# --- image networks ---------------------------------------------------------------------------------------------------
+
+
+def _image_resnet(backbone: Section, draft: Draft) -> None:
+    _depth_and_style(backbone, draft)
+    _trained_parts(backbone, draft)
+    backbone.expect("partial_bn", False, why="it freezes all batch normalisation but the first; see norm_eval")
+    backbone.expect("in_channels", 3)
+    backbone.expect("num_stages", 4)
+    backbone.expect("out_indices", (3,))
+    _batch_norm(backbone)
+
+
+def _shifted_resnet(backbone: Section, draft: Draft) -> None:
+    _image_resnet(backbone, draft)
+    draft.set("model.shift_div", backbone.take("shift_div", 8), backbone.name("shift_div"))
+    backbone.expect("is_shift", True)
+    backbone.expect("shift_place", "blockres")
+    backbone.expect("temporal_pool", False)
+    backbone.without_influence("num_segments")
+    _no_non_local(backbone)
+
+
+def _torchvision(backbone: Section, draft: Draft) -> None:
+    draft.set("model.backbone", backbone.kind().removeprefix("torchvision."), backbone.name("type"))
+    backbone.expect("in_channels", 3)
+
+
+def torchvision_family() -> Family:
+    """TSN on `type="torchvision.NAME"`."""
+    return Family("TSN", "tsn", _torchvision)
+
+
+# --- 3D ResNets -------------------------------------------------------------------------------------------------------
+
+_I3D_INFLATE = ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0))
+
+
+def _c2d(backbone: Section, draft: Draft) -> None:
+    _image_resnet(backbone, draft)
+
+
+def _slowonly(backbone: Section, draft: Draft) -> None:
+    _resnet3d(backbone, draft)
+    backbone.expect("lateral", False)
+    backbone.expect("conv1_kernel", (1, 7, 7))
+    backbone.expect("conv1_stride_t", 1)
+    backbone.expect("pool1_stride_t", 1)
+    backbone.expect("with_pool2", False)
+    backbone.expect("inflate", (0, 0, 1, 1))
+
+
+def _i3d(backbone: Section, draft: Draft) -> None:
+    _resnet3d(backbone, draft)
+    backbone.expect("conv1_kernel", (5, 7, 7), missing=(3, 7, 7))
+    backbone.expect("with_pool2", True)
+    if backbone.take("conv1_stride_t", 1) == 1:  # the heavy one keeps more of the time
+        depth = backbone.take("depth", 50)
+        draft.set("model.backbone", f"resnet{depth}-heavy", f"{backbone.name('depth')}, conv1_stride_t = 1")
+        backbone.expect("pool1_stride_t", 1)
+        backbone.expect("inflate", (1, 1, 1, 1))
+    else:
+        backbone.expect("conv1_stride_t", 2)
+        backbone.expect("pool1_stride_t", 2, missing=1)
+        backbone.expect("inflate", _I3D_INFLATE, missing=(1, 1, 1, 1))
+
+
+def _slowfast(backbone: Section, draft: Draft) -> None:
+    slow, fast = backbone.part("slow_pathway"), backbone.part("fast_pathway")
+    depths = [pathway.take("depth", 50) for pathway in (slow, fast)]
+    name = "-".join(f"resnet{depth}" for depth in dict.fromkeys(depths))
+    draft.set("model.backbone", name, f"{slow.name('depth')}, {fast.name('depth')}")
+    draft.set("model.norm_eval", slow.take("norm_eval", False), slow.name("norm_eval"))
+    draft.set("model.resample_rate", backbone.take("resample_rate", 8), backbone.name("resample_rate"))
+    draft.set("model.speed_ratio", backbone.take("speed_ratio", 8), backbone.name("speed_ratio"))
+    draft.set("model.lateral_kernel", slow.take("fusion_kernel", 5), slow.name("fusion_kernel"))
+    draft.set("model.lateral_norm", slow.take("lateral_norm", False), slow.name("lateral_norm"))
+    backbone.expect("channel_ratio", 8)
+    slow.expect("lateral", True)
+    slow.expect("conv1_kernel", (1, 7, 7))
+    slow.expect("inflate", (0, 0, 1, 1))
+    fast.expect("lateral", False)
+    fast.expect("base_channels", 8)
+    fast.expect("conv1_kernel", (5, 7, 7))
+    for pathway in (slow, fast):
+        pathway.expect("type", "resnet3d")
+        pathway.expect("conv1_stride_t", 1)
+        pathway.expect("pool1_stride_t", 1)
+        pathway.expect("dilations", (1, 1, 1, 1))
+        pathway.without_influence("pretrained", "norm_eval")
+
+
+def _resnet3d(backbone: Section, draft: Draft) -> None:
+    """What all of MMAction2's 3D ResNets take."""
+    _depth_and_style(backbone, draft)
+    _trained_parts(backbone, draft)
+    _no_non_local(backbone)
+    backbone.expect("with_pool1", True, why="the stem always has a max pool here")
+    backbone.expect("in_channels", 3)
+    backbone.expect("base_channels", 64)
+    backbone.expect("num_stages", 4)
+    backbone.expect("out_indices", (3,))
+    backbone.part("conv_cfg").expect("type", "Conv3d")
+    backbone.part("act_cfg").expect("type", "ReLU")
+    backbone.without_influence("zero_init_residual")  # how a network starts that is not pretrained
+    _batch_norm(backbone)
+
+
+# --- what many have ---------------------------------------------------------------------------------------------------
+
+
+def _depth_and_style(backbone: Section, draft: Draft) -> None:
+    draft.set("model.backbone", f"resnet{backbone.take('depth', 50)}", backbone.name("depth"))
+    draft.set("model.style", backbone.take("style", "pytorch"), backbone.name("style"))
+
+
+def _trained_parts(backbone: Section, draft: Draft) -> None:
+    draft.set("model.norm_eval", backbone.take("norm_eval", False), backbone.name("norm_eval"))
+    stages = backbone.take("frozen_stages", -1)
+    if isinstance(stages, int) and stages >= 0:
+        frozen = f"stages:{stages}" if stages else "stem"
+        draft.set("schedule.freeze", frozen, f"{backbone.name('frozen_stages')} = {stages}")
+
+
+def _batch_norm(backbone: Section) -> None:
+    norm = backbone.part("norm_cfg")
+    norm.expect("type", norm.take("type") if norm.take("type") in ("BN", "BN2d", "BN3d") else "BN", why=_ALONE)
+    norm.expect("requires_grad", True)
+    norm.expect("eps", 1e-5)
+
+
+_ALONE = "each GPU normalises its own clips here"
+
+
+def _no_non_local(backbone: Section) -> None:
+    backbone.expect("non_local", (0, 0, 0, 0), why="there are no non-local blocks here")
+    backbone.without_influence("non_local_cfg")  # it says nothing where there are none
+
+
+BACKBONES: dict[str, Family] = {
+    "ResNet": Family("TSN", "tsn", _image_resnet),
+    "ResNetTSM": Family("TSM", "tsm", _shifted_resnet),
+    "C2D": Family("C2D", "c2d", _c2d, frames_together=True),
+    "ResNet3d": Family("I3D", "i3d", _i3d, frames_together=True),
+    "ResNet3dSlowOnly": Family("SlowOnly", "slowonly", _slowonly, frames_together=True),
+    "ResNet3dSlowFast": Family("SlowFast", "slowfast", _slowfast, frames_together=True),
+    "MobileNetV2TSM": Family("TSM with MobileNetV2"),
+    "MobileOneTSM": Family("TSM with MobileOne"),
+    "ResNetTIN": Family("TIN"),
+    "TANet": Family("TANet"),
+    "C3D": Family("C3D"),
+    "ResNet3dCSN": Family("CSN"),
+    "ResNet2Plus1d": Family("R(2+1)D"),
+    "X3D": Family("X3D"),
+    "MViT": Family("MViT"),
+    "SwinTransformer3D": Family("Video Swin"),
+    "TimeSformer": Family("TimeSformer"),
+    "VisionTransformer": Family("VideoMAE"),
+    "UniFormer": Family("UniFormer"),
+    "UniFormerV2": Family("UniFormerV2"),
+    "mmcls.ResNeXt": Family("TSN with ResNeXt"),
+    "mmpretrain.MobileOne": Family("TSN with MobileOne"),
+}

@@ -1,0 +1,265 @@
+"""Pipelines of transforms: frames ([model]), crop and mirroring ([dataset]), views at test time ([run]).
+
+`_TRAINING` is the table to extend: the type of a transform → how its arguments become keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.mmaction.draft import Draft
+from engine.mmaction.model import read_normalisation
+from engine.mmaction.section import Section
+
+# Reading files, and the layout in memory: ftwiz has its own ways, and the result is the same.
+_WITHOUT_INFLUENCE = (
+    "Collect", "DecordDecode", "DecordInit", "FormatShape", "Fuse", "ImageDecode", "OpenCVDecode", "OpenCVInit",
+    "PackActionInputs", "PIMSDecode", "PIMSInit", "PyAVDecode", "PyAVInit", "RawFrameDecode", "Rename", "ToTensor",
+    "Transpose",
+)  # fmt: skip
+_SAMPLERS = ("SampleFrames", "DenseSampleFrames", "UniformSample", "UniformSampleFrames")
+
+
+def read_training(steps: list[Section], frames_together: bool, draft: Draft) -> None:
+    """Carry the training pipeline over. frames_together: for a 3D network."""
+    cropped = flipped = False
+    for step in _steps(steps):
+        kind = step.kind()
+        if kind in _SAMPLERS:
+            _sampling(step, kind, frames_together, draft)
+        elif kind == "Resize" and not step.take("keep_ratio", True):
+            _frame_size(step.take("scale"), step.name("scale"), draft)
+            step.without_influence("interpolation", "lazy")
+        elif kind == "Normalize":
+            read_normalisation(step, draft)
+        elif kind in _TRAINING:
+            _TRAINING[kind](step, draft)
+            cropped |= "Crop" in kind
+            flipped |= kind == "Flip"
+        else:
+            arguments = ", ".join(f"{key}={value!r}" for key, value in step.values.items() if key != "type")
+            draft.leave_out(f"{kind}({_cut(arguments)}) in the training pipeline", "recipes have no such augmentation")
+            step.without_influence(*step.values)
+    if not flipped:
+        draft.set("dataset.flip", 0.0, "no Flip in the training pipeline")
+    if not cropped:
+        draft.leave_out("the training pipeline has no random crop", "training crops at random here")
+
+
+def read_validation(steps: list[Section], draft: Draft) -> None:
+    """Validation is the middle of the frames here; say where the config means something else."""
+    for step in _steps(steps):
+        if step.kind() == "Resize" and "scale" in step and step.take("keep_ratio", True):
+            _short_side(step, draft, "validation")
+        elif step.kind() == "CenterCrop":
+            _same_size_as_in_training(step, "crop_size", "validation", draft)
+        elif step.kind() in ("ThreeCrop", "TenCrop"):
+            draft.leave_out(f"{step.kind()} in the validation pipeline", "validation takes the centre here")
+        step.without_influence(*step.values)  # the rest repeats what training says
+
+
+def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None:
+    """Carry the test pipeline over: how many clips or frames, and which crops."""
+    for step in _steps(steps):
+        kind = step.kind()
+        if kind in _SAMPLERS:
+            _test_sampling(step, kind, frames_together, draft)
+        elif kind in _TEST_CROPS:
+            draft.set("run.test_crops", _TEST_CROPS[kind], f"{kind} in the test pipeline")
+            _same_size_as_in_training(step, "crop_size", "test", draft)
+        elif kind == "Resize" and step.take("keep_ratio", True):
+            _short_side(step, draft, "test")
+        elif kind == "Normalize" and "model.mean" not in draft.values:
+            read_normalisation(step, draft)
+        step.without_influence(*step.values)
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
+def _sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> None:
+    """A recognizer sees `segments` frames spread over the video, or `clip_len` neighbouring ones."""
+    clip_len, clips = step.take("clip_len", 1), step.take("num_clips", 1)
+    interval = step.take("frame_interval", 1)
+    if kind.startswith("UniformSample"):
+        _spread(clip_len, step.name("clip_len"), draft)
+        _expect_one_clip(step, clips, draft)
+    elif kind == "DenseSampleFrames" and clip_len == 1:
+        # One frame each 64 / num_clips: the same as a clip of so many frames.
+        step_between = step.take("sample_range", 64) // max(clips, 1)
+        _dense(clips, step_between, f"DenseSampleFrames.num_clips, over {clips * step_between} frames", draft)
+    elif clip_len == 1 and not (frames_together and clips == 1):
+        _spread(clips, step.name("num_clips"), draft)
+    else:
+        _dense(clip_len, interval, step.name("clip_len"), draft)
+        draft.sources["model.frame_interval"] = step.name("frame_interval")
+        _expect_one_clip(step, clips, draft)
+    step.expect("temporal_jitter", False)
+    step.expect("twice_sample", False)
+    step.expect("out_of_bound_opt", "loop")
+    step.expect("keep_tail_frames", False)
+    step.expect("target_fps", None, why="frames are taken as they are in the file")
+    step.expect("num_sample_positions", 10)
+    step.without_influence("test_mode", "start_index", "seed")
+
+
+def _spread(segments: int, source: str, draft: Draft) -> None:
+    draft.set("model.segments", segments, source)
+    draft.set("model.clip_len", 0, source)
+
+
+def _dense(clip_len: int, frame_interval: int, source: str, draft: Draft) -> None:
+    draft.set("model.clip_len", clip_len, source)
+    draft.set("model.frame_interval", frame_interval, source)
+
+
+def _expect_one_clip(step: Section, clips: int, draft: Draft) -> None:
+    if clips != 1:
+        draft.leave_out(f"{step.name('num_clips')} = {clips}", "training sees one clip of a video at a time here")
+
+
+def _test_sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> None:
+    clips = step.take("num_clips", 1)
+    source = f"{kind}.num_clips in the test pipeline"
+    if kind == "DenseSampleFrames" and step.take("clip_len", 1) == 1:
+        draft.set("run.test_clips", step.take("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions")
+    elif kind.startswith("UniformSample"):
+        if clips != 1:
+            draft.leave_out(f"{source} = {clips}", "frames spread over the video are one clip here")
+    elif draft.values.get("model.clip_len"):
+        draft.set("run.test_clips", clips, source)
+    else:
+        draft.set("run.test_segments", clips, source)
+    if step.take("twice_sample", False):
+        draft.leave_out(f"{kind}.twice_sample in the test pipeline", "the middle frame of each part is tested here")
+
+
+# --- size, crop, mirror -----------------------------------------------------------------------------------------------
+
+
+def _resize(step: Section, draft: Draft) -> None:
+    _short_side(step, draft, "training")
+    step.without_influence("interpolation", "lazy")
+
+
+def _short_side(step: Section, draft: Draft, where: str) -> None:
+    """Resize with `keep_ratio`: (-1, 256) is a short side of 256, (340, 256) fits the frame into 340 x 256."""
+    scale = step.take("scale")
+    if not isinstance(scale, list | tuple) or len(scale) != 2:
+        draft.leave_out(f"Resize.scale = {scale!r} in the {where} pipeline", "write it as [dataset] short_side")
+        return
+    side = min(scale) if min(scale) > 0 else max(scale)
+    source = step.name("scale") if where == "training" else f"Resize.scale in the {where} pipeline"
+    if min(scale) > 0:
+        why = f"frames are scaled to a short side of {side}, also those wider than {max(scale)}:{side}"
+        draft.leave_out(f"{step.name('scale')} = {tuple(scale)}", why)
+    known = draft.values.get("dataset.short_side")
+    if known is None:
+        draft.set("dataset.short_side", side, source)
+    elif known != side:
+        draft.leave_out(f"{source} = {tuple(scale)}", f"the short side is {known} everywhere, as in training")
+
+
+def _random_short_side(step: Section, draft: Draft) -> None:
+    low, high = step.take("scale_range", (256, 320))
+    draft.leave_out(f"{step.name('scale_range')} = {(low, high)}", f"the short side is always {low} here")
+    draft.set("dataset.short_side", low, step.name("scale_range"))
+
+
+def _frame_size(size: Any, source: str, draft: Draft) -> None:
+    width, height = size if isinstance(size, list | tuple) else (size, size)
+    if width != height:
+        draft.leave_out(f"{source} = {size!r}", "the model sees squares here")
+    elif draft.values.get("dataset.short_side", width) < width:
+        draft.set("dataset.short_side", width, f"{source}, which is larger than the short side there")
+        draft.set("dataset.frame_size", width, source)
+    else:
+        draft.set("dataset.frame_size", width, source)
+
+
+def _same_size_as_in_training(step: Section, key: str, where: str, draft: Draft) -> None:
+    size = step.take(key)
+    size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
+    source = f"{step.kind()}.{key} in the {where} pipeline"
+    known = draft.values.get("dataset.frame_size")
+    if known is None:
+        _frame_size(size, source, draft)
+    elif size != known:
+        draft.leave_out(f"{source} = {size}", f"the model sees {known} x {known} everywhere, as in training")
+
+
+def _multi_scale_crop(step: Section, draft: Draft) -> None:
+    draft.set("dataset.crop", "multiscale", "MultiScaleCrop")
+    _frame_size(step.take("input_size"), step.name("input_size"), draft)
+    draft.set("dataset.crop_scales", tuple(map(float, step.take("scales", (1,)))), step.name("scales"))
+    draft.set("dataset.crop_scale_gap", step.take("max_wh_scale_gap", 1), step.name("max_wh_scale_gap"))
+    draft.set("dataset.crop_positions", step.take("num_fixed_crops", 5), step.name("num_fixed_crops"))
+    step.expect("random_crop", False, why="crops stand at fixed places here")
+    step.without_influence("lazy")
+
+
+def _random_resized_crop(step: Section, draft: Draft) -> None:
+    draft.set("dataset.crop", "random_resized", "RandomResizedCrop")
+    step.expect("area_range", (0.08, 1.0))
+    step.expect("aspect_ratio_range", (3 / 4, 4 / 3))
+    step.without_influence("lazy")
+
+
+def _random_crop(step: Section, draft: Draft) -> None:
+    draft.set("dataset.crop", "random", "RandomCrop")
+    _frame_size(step.take("size"), step.name("size"), draft)
+    step.without_influence("lazy")
+
+
+def _centre_crop(step: Section, draft: Draft) -> None:
+    draft.leave_out("CenterCrop in the training pipeline", "training crops at random here")
+    _frame_size(step.take("crop_size"), step.name("crop_size"), draft)
+    step.without_influence("lazy")
+
+
+def _flip(step: Section, draft: Draft) -> None:
+    draft.set("dataset.flip", step.number("flip_ratio", 0.5), step.name("flip_ratio"))
+    step.expect("direction", "horizontal")
+    if "flip_label_map" in step:
+        draft.leave_out(
+            f"{step.name('flip_label_map')} = {step.take('flip_label_map')}",
+            "left and right change places by the classes' names here: write them as [dataset] classes, then mirror",
+        )
+        draft.set("dataset.flip", 0.0, f"{step.name('flip_ratio')} there, with a flip_label_map; see below")
+    step.without_influence("lazy")
+
+
+def _rand_augment(step: Section, draft: Draft) -> None:
+    """PyTorchVideo counts magnitudes up to 10, torchvision up to 30; their operations are nearly the same."""
+    if step.take("op") != "RandAugment":
+        draft.leave_out(f"{step.path}(op={step.take('op')!r})", "recipes have no such augmentation")
+        step.without_influence(*step.values)
+        return
+    draft.set("dataset.rand_augment", round(3 * step.number("magnitude", 9)), "RandAugment.magnitude x 3, of 30")
+    draft.set("dataset.rand_augment_ops", step.number("num_layers", 2), "RandAugment.num_layers")
+
+
+_TRAINING: dict[str, Callable[[Section, Draft], None]] = {
+    "CenterCrop": _centre_crop,
+    "Flip": _flip,
+    "MultiScaleCrop": _multi_scale_crop,
+    "PytorchVideoWrapper": _rand_augment,
+    "RandomCrop": _random_crop,
+    "RandomRescale": _random_short_side,
+    "RandomResizedCrop": _random_resized_crop,
+    "Resize": _resize,
+}
+_TEST_CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
+
+
+def _steps(steps: list[Section]) -> list[Section]:
+    """The steps that matter; the others count as read."""
+    for step in steps:
+        if step.kind() in _WITHOUT_INFLUENCE:
+            step.without_influence(*step.values)
+    return [step for step in steps if step.kind() not in _WITHOUT_INFLUENCE]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
