@@ -21,7 +21,7 @@ def test_run(run: RunFolder) -> Metrics:
     Writes report/test/{test.json, confusion.csv, per_class.csv, predictions.csv}.
     """
     recipe = load_recipe(run.recipe)
-    clips = read_clips(recipe.dataset, len(recipe.dataset.classes) or None)
+    clips = read_clips(recipe.dataset, len(recipe.dataset.classes) or None, recipe.model.modality)
     if not clips.val:
         raise DataError(f"{recipe.dataset.root}: there are no validation clips to test on.")
     best = run.checkpoints / "best.pt"

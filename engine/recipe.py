@@ -31,6 +31,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from engine.atomic import write_text
@@ -63,10 +64,20 @@ def _path(text: str) -> str:
     return expanded
 
 
+def _image_names(template: str) -> str:
+    """A name with room for a number, and for flow's x or y before it; {folder} is the folder's own name."""
+    *axis, number = re.findall(r"\{(?!folder\})[^{}]*\}", template) or [""]
+    known = axis in ([], ["{}"]) and re.fullmatch(r"\{(:(0\d+)?d?)?\}", number)
+    if template != "auto" and (not known or "/" in template or re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", template))):
+        raise ValueError('write it as in "img_{:05}.jpg", or for flow "flow_{}_{:05}.jpg", or "auto"')
+    return template
+
+
 PathText = Annotated[str, AfterValidator(_path)]
+ImageNames = Annotated[str, AfterValidator(_image_names)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array), AfterValidator(_filled)]
-Rgb = Annotated[tuple[float, float, float], BeforeValidator(_array)]
+Channels = Annotated[tuple[float, ...], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
 Recognizer = Literal["tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast"]
@@ -101,6 +112,10 @@ class Model(Table):
     a ResNet, or two (resnet101-resnet50)."""
     style: Literal["pytorch", "caffe"] = "pytorch"
     """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
+    modality: Literal["rgb", "flow"] = "rgb"
+    """What a frame is: a picture, or flow_length pairs of optical flow, x and y, as grey images (tsn and tsm)."""
+    flow_length: int = Field(default=5, ge=1)
+    """flow: consecutive pairs of x and y that make one frame of 2 x flow_length channels."""
     segments: int = Field(default=8, ge=1)
     """Frames a clip, one from each of so many equal parts of the video. Not used where clip_len says otherwise."""
     clip_len: int = Field(default=0, ge=0)
@@ -119,15 +134,54 @@ class Model(Table):
     """slowfast: batch normalisation and a ReLU behind those convolutions."""
     norm_eval: bool = False
     """Keep batch normalisation in eval mode while training (its running statistics stay the pretrained ones)."""
-    mean: Rgb = (123.675, 116.28, 103.53)
-    """Subtracted from RGB values of 0..255. Must be what the weights were trained with."""
-    std: Rgb = (58.395, 57.12, 57.375)
-    """Divides RGB values of 0..255. Must be what the weights were trained with."""
+    mean: Channels = (123.675, 116.28, 103.53)
+    """Subtracted from RGB values of 0..255, or from x and y of flow (128 unless said otherwise). Must be what the
+    weights were trained with."""
+    std: Channels = (58.395, 57.12, 57.375)
+    """Divides RGB values of 0..255, or x and y of flow (128). Must be what the weights were trained with."""
 
     @property
     def frames(self) -> int:
         """How many frames the recognizer is given of a clip, T."""
         return self.clip_len or self.segments
+
+    @property
+    def channels(self) -> int:
+        """Of a frame, C: red, green and blue, or x and y of each pair of flow."""
+        return 2 * self.flow_length if self.modality == "flow" else 3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flow_is_centred_at_128(cls, values: Any) -> Any:
+        """Flow images store no motion as 128 (TSN's, and MMAction2's, mean and std of flow)."""
+        if isinstance(values, Mapping) and values.get("modality") == "flow":
+            return {"mean": (128.0, 128.0), "std": (128.0, 128.0), **values}
+        return values
+
+    @field_validator("modality")
+    @classmethod
+    def _flow_is_seen_frame_by_frame(cls, modality: str, info: ValidationInfo) -> str:
+        recognizer = info.data.get("recognizer")
+        if modality == "flow" and recognizer not in ("tsn", "tsm", None):
+            raise ValueError(f"{recognizer} takes pictures; tsn and tsm take flow too")
+        return modality
+
+    @field_validator("clip_len")
+    @classmethod
+    def _flow_is_spread(cls, clip_len: int, info: ValidationInfo) -> int:
+        if clip_len and info.data.get("modality") == "flow":
+            raise ValueError("flow is taken from segments of the video, not in dense clips; set it to 0")
+        return clip_len
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _one_number_a_channel(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        flow = info.data.get("modality") == "flow"
+        if len(values) != (2 if flow else 3):
+            raise ValueError(
+                f"it takes {'two numbers, for x and y' if flow else 'three numbers, one a colour channel'}"
+            )
+        return values
 
     @field_validator("lateral_kernel")
     @classmethod
@@ -166,15 +220,16 @@ class Dataset(Table):
     """Decision 2: which clips, which frames, which augmentation."""
 
     format: Literal[
-        "activitynet", "csv", "folders", "kinetics400", "mmaction_video", "moments_in_time", "something_v2", "thumos14",
-        "ucf101",
+        "activitynet", "csv", "folders", "kinetics400", "mmaction_rawframes", "mmaction_video", "moments_in_time",
+        "something_v1", "something_v2", "thumos14", "ucf101",
     ] = "folders"  # fmt: skip
     """activitynet: the official JSON, or BSN's and its CSV; csv: lists of "path,label", with or without a header;
     folders: root/CLASS/* or root/{train,val,test}/CLASS/*; kinetics400: the CSV files of Kinetics 400, 600, 700 or 710;
-    mmaction_video: lists of "path label"; moments_in_time: categories and CSV files; something_v2: the JSON files;
-    thumos14: a text file of segments for each class; ucf101: the official split files."""
+    mmaction_rawframes: lists of folders of frames; mmaction_video: lists of "path label"; moments_in_time: categories
+    and CSV files; something_v1: folders of frames and CSV files; something_v2: the JSON files; thumos14: a text file of
+    segments for each class; ucf101: the official split files."""
     root: PathText = ""
-    """Folder of the videos."""
+    """Folder of the videos, or of the folders of frames."""
     val_root: PathText = ""
     """Formats with lists: folder of the validation videos, where it is another one. Empty: the same."""
     annotations: PathText = ""
@@ -187,6 +242,16 @@ class Dataset(Table):
     """ucf101: which official split."""
     clips: Literal["segments", "videos"] = "segments"
     """activitynet: a clip is an annotated segment, or a whole video under its first label."""
+    filename_template: ImageNames = "auto"
+    """Folders of frames: what the images are called, such as "img_{:05}.jpg", or "flow_{}_{:05}.jpg" for x and y of
+    flow. auto: as seen on disk."""
+    start_index: Annotated[int, Field(ge=0), BeforeValidator(_whole)] | Auto = "auto"
+    """Folders of frames: the number of the first image. auto: as seen on disk."""
+    with_offset: bool | Auto = "auto"
+    """mmaction_rawframes: the lists' columns are folder, first frame, frames, label; false: folder, frames, label or
+    labels. auto: what the folders on disk allow."""
+    frame_counts: Literal["list", "disk"] = "list"
+    """mmaction_rawframes: believe how many frames the lists give a folder, or count its images (slower)."""
     classes: Names = ()
     """Class names in the order of their ids. Empty: the dataset's own."""
     val_fraction: Fraction = 0.2
@@ -603,7 +668,7 @@ def _sentence(loc: tuple[str, ...], findings: list[Any], origins: Mapping[str, s
     name = f"[{loc[0]}] {loc[1]}" if len(loc) == 2 else loc[0]
     if kinds == {"value_error"}:
         return f"{where}: {name} is {_shown(findings[0]['input'])}: {findings[0]['ctx']['error']}."
-    if isinstance(findings[0]["loc"][-1], int) and kinds != {"missing"}:
+    if isinstance(findings[0]["loc"][-1], int):
         name = f"every item of {name}"
     wanted = " or ".join(dict.fromkeys(_wanted(finding) for finding in findings))
     sentence = f"{where}: {name} must be {wanted}, not {_shown(findings[0]['input'])}"
@@ -657,8 +722,6 @@ def _wanted(finding: Any) -> str:
         return f"{words} {bound:g}" if isinstance(bound, float) else f"{words} {bound}"
     if kind == "literal_error":
         return str(context["expected"]).replace("'", '"')
-    if kind in ("missing", "too_long"):
-        return "three numbers, one a colour channel"
     if kind == "string_pattern_mismatch":
         return _PATTERNS[finding["loc"][-1]]
     return str(finding["msg"])

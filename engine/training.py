@@ -215,7 +215,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     seed_generators(recipe.run.seed)
 
     asked_classes = recipe.head.num_classes
-    clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes)
+    clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes, recipe.model.modality)
     require_two_classes(clips.classes, recipe.dataset.root)
     clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
     recipe = _resolved(recipe, clips, device)
@@ -287,7 +287,7 @@ def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     """The recipe with every "auto" decided and the class names in it."""
     document = recipe.model_dump()
     document["head"]["num_classes"] = len(clips.classes)
-    document["dataset"]["classes"] = clips.classes
+    document["dataset"] |= {**clips.decided, "classes": clips.classes}
     if mirror_of(clips.classes).one_sided:  # which `mirror_note` says
         document["dataset"]["flip"] = 0.0
         document["run"]["test_crops"] = min(recipe.run.test_crops, 3)

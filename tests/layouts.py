@@ -33,8 +33,9 @@ def write_clip(path: Path, seed: int) -> Path:
     return path
 
 
-def train_as(table: dict[str, Any], folder: Path) -> RunState:
-    """The end of a run of two epochs on the dataset that `table` ([dataset], as recognised) names."""
+def train_as(table: dict[str, Any], folder: Path, **tables: str) -> RunState:
+    """The end of a run of two epochs on the dataset that `table` ([dataset], as recognised) names; further lines of
+    other tables as for `write_recipe`."""
     dataset = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
     recipe = write_recipe(
         folder / "recipe.toml",
@@ -42,6 +43,7 @@ def train_as(table: dict[str, Any], folder: Path) -> RunState:
         dataset=dataset,
         schedule="epochs = 2\nbatch_size = 2",
         run=f'output = "{folder / "runs"}"',
+        **tables,
     )
     done = subprocess.run(
         [sys.executable, "-m", "wizard.cli", "run", str(recipe)],

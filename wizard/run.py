@@ -131,7 +131,7 @@ def _named(source: str, overrides: Mapping[str, Any]) -> Recipe:
 
 def _read_dataset(recipe: Recipe) -> ClipLists:
     asked = recipe.head.num_classes
-    clips = read_clips(recipe.dataset, None if asked == "auto" else asked)
+    clips = read_clips(recipe.dataset, None if asked == "auto" else asked, recipe.model.modality)
     require_two_classes(clips.classes, recipe.dataset.root)
     return clips
 

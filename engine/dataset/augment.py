@@ -30,7 +30,7 @@ class Box:
 
 
 def training_view(frames: np.ndarray, dataset: recipe.Dataset, rng: np.random.Generator) -> tuple[torch.Tensor, bool]:
-    """uint8 [T, H, W, 3] → uint8 [T, 3, frame_size, frame_size], randomly cropped and mirrored, and whether it is."""
+    """uint8 [T, H, W, C] → uint8 [T, C, frame_size, frame_size], randomly cropped and mirrored, and whether it is."""
     height, width = frames.shape[1:3]
     box = _CROPS[dataset.crop](height, width, dataset, rng)
     mirrored = bool(rng.random() < dataset.flip)
@@ -39,14 +39,14 @@ def training_view(frames: np.ndarray, dataset: recipe.Dataset, rng: np.random.Ge
 
 
 def centre_view(frames: np.ndarray, dataset: recipe.Dataset) -> torch.Tensor:
-    """uint8 [T, H, W, 3] → uint8 [T, 3, frame_size, frame_size], the middle."""
+    """uint8 [T, H, W, C] → uint8 [T, C, frame_size, frame_size], the middle."""
     height, width = frames.shape[1:3]
     side = _crop_side(height, width, dataset)
     return cut(frames, Box((height - side) // 2, (width - side) // 2, side, side), dataset.frame_size)
 
 
 def views_at_test_time(frames: np.ndarray, dataset: recipe.Dataset, crops: int) -> torch.Tensor:
-    """uint8 [T, H, W, 3] → uint8 [crops, T, 3, frame_size, frame_size].
+    """uint8 [T, H, W, C] → uint8 [crops, T, C, frame_size, frame_size].
 
     1: the centre. 3: start, middle and end of the long side. 10: corners and centre, each mirrored too, those last.
     """
@@ -61,22 +61,36 @@ def views_at_test_time(frames: np.ndarray, dataset: recipe.Dataset, crops: int) 
         return torch.stack([cut(frames, Box(*place, side, side), dataset.frame_size) for place in places])
     places = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
     plain = [cut(frames, Box(*place, side, side), dataset.frame_size) for place in places]
-    return torch.stack([*plain, *(view.flip(-1) for view in plain)])
+    return torch.stack([*plain, *(mirror(view) for view in plain)])
 
 
 def cut(frames: np.ndarray, box: Box, size: int, mirrored: bool = False) -> torch.Tensor:
-    """Crop, resize to size x size (bilinear, antialiased, on uint8), mirror. [T, H, W, 3] → [T, 3, size, size]."""
+    """Crop, resize to size x size (bilinear, antialiased, on uint8), mirror. [T, H, W, C] → [T, C, size, size]."""
     cropped = frames[:, box.top : box.top + box.height, box.left : box.left + box.width]
     pixels = torch.from_numpy(np.ascontiguousarray(cropped)).permute(0, 3, 1, 2)
     if pixels.shape[-2:] != (size, size):
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
-    return (pixels.flip(-1) if mirrored else pixels).contiguous()
+    return (mirror(pixels) if mirrored else pixels).contiguous()
+
+
+def mirror(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 [T, C, H, W] left to right. In flow (C = 2, x and y) what moved left then moves right: x is inverted."""
+    mirrored = frames.flip(-1)
+    if mirrored.shape[1] == 2:
+        mirrored[:, 0] = 255 - mirrored[:, 0]
+    return mirrored
+
+
+def stack_flow(pairs: torch.Tensor, length: int) -> torch.Tensor:
+    """[..., T * length, 2, H, W] → [..., T, 2 * length, H, W]: the channels x, y, x, y, … of consecutive pairs."""
+    return pairs.unflatten(-4, (-1, length)).flatten(-4, -3)
 
 
 def normalise(frames: torch.Tensor, model: recipe.Model) -> torch.Tensor:
-    """uint8 RGB [B, T, 3, H, W] → float32 of the same shape, minus mean, divided by std, on the frames' device."""
-    mean = torch.tensor(model.mean, device=frames.device).view(3, 1, 1)
-    std = torch.tensor(model.std, device=frames.device).view(3, 1, 1)
+    """uint8 [B, T, C, H, W] → float32 of the same shape, minus mean, divided by std, on the frames' device."""
+    repeats = model.channels // len(model.mean)
+    mean = torch.tensor(model.mean * repeats, device=frames.device).view(-1, 1, 1)
+    std = torch.tensor(model.std * repeats, device=frames.device).view(-1, 1, 1)
     return (frames.float() - mean) / std
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 
@@ -39,6 +39,8 @@ class Clip:
     @property
     def name(self) -> str:
         """What a message or a report calls the clip: the path, and the part of the video where it is one."""
+        if self.first_frame > 1 and self.num_frames:
+            return f"{self.path} [frames {self.first_frame}–{self.first_frame + self.num_frames - 1}]"
         if not self.start and not self.end:
             return self.path
         until = f"{round(self.end, 2):g} s" if self.end else "the end"
@@ -193,12 +195,16 @@ def _fill(column: array, length: int, value: float) -> None:
 
 @dataclass(frozen=True)
 class ClipLists:
-    """A dataset as read: names and clips, and sentences worth telling (what was missing, how the split was made)."""
+    """A dataset as read: names and clips, and sentences worth telling (what was missing, how the split was made).
+
+    decided: keys of [dataset] that were "auto", with what the disk said.
+    """
 
     classes: tuple[str, ...]
     train: Sequence[Clip]
     val: Sequence[Clip]
     notes: tuple[str, ...] = ()
+    decided: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("train", "val"):  # whatever a reader made them of

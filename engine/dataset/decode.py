@@ -18,6 +18,8 @@ import av
 import numpy as np
 
 from engine.dataset.clips import Clip
+from engine.dataset.images import ImageFolder
+from engine.dataset.reader import DecodeError, FrameReader
 
 try:
     import decord
@@ -25,20 +27,6 @@ try:
     decord.logging.set_level(decord.logging.QUIET)
 except ImportError:  # no wheel for this platform
     decord = None
-
-
-class DecodeError(Exception):
-    """A file that cannot be decoded; the message is the reason, for the log. Never a reason to stop by itself."""
-
-
-class FrameReader(Protocol):
-    """The frames of a clip, numbered from 0. `read` takes numbers in any order, repeats allowed."""
-
-    num_frames: int
-
-    def read(self, frames: Sequence[int]) -> np.ndarray:
-        """uint8 RGB [T, H, W, 3]. Raises DecodeError."""
-        ...
 
 
 class VideoReader(FrameReader, Protocol):
@@ -49,8 +37,15 @@ class VideoReader(FrameReader, Protocol):
         ...
 
 
-def open_clip(clip: Clip) -> FrameReader:
-    """The frames that belong to a clip. Raises DecodeError where there are none."""
+def open_clip(clip: Clip, template: str = "auto", flow: bool = False) -> FrameReader:
+    """The frames that belong to a clip: of a video, or of a folder of images. Raises DecodeError where there are none.
+
+    template: [dataset] filename_template. flow: x and y of optical flow, which only folders have.
+    """
+    if os.path.isdir(clip.path):
+        return ImageFolder(clip, template, flow)
+    if flow and os.path.exists(clip.path):
+        raise DecodeError("it is a file, and optical flow lies in folders of images")
     video = open_video(clip.path)
     return PartOfVideo(video, clip.start, clip.end) if clip.start or clip.end else video
 

@@ -12,8 +12,10 @@ from engine.dataset.formats import (
     activitynet,
     csv_lists,
     kinetics400,
+    mmaction_rawframes,
     moments_in_time,
     read_clips,
+    something_v1,
     something_v2,
     thumos14,
     ucf101,
@@ -30,8 +32,9 @@ from engine.dataset.formats.files import (
     videos_in,
 )
 from engine.dataset.formats.folders import split_folders
+from engine.dataset.formats.frames import images_in
 from engine.dataset.formats.groups import read_groups
-from engine.dataset.formats.lists import TRAIN, VAL, Entry, NamedEntry, lists_named, numbered_lines, read_entries
+from engine.dataset.formats.lists import TRAIN, VAL, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -41,7 +44,10 @@ PROBES = 200
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was recognised. table: the keys of [dataset] that say so, paths usable from the current folder."""
+    """What was recognised. table: the keys of [dataset] that say so, paths usable from the current folder.
+
+    modality: that of the frames, as [model] modality.
+    """
 
     format: str
     why: tuple[str, ...]
@@ -50,6 +56,7 @@ class Inspection:
     train_counts: dict[str, int]
     val_counts: dict[str, int]
     notes: tuple[str, ...]
+    modality: str = "rgb"
 
 
 def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
@@ -67,7 +74,7 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     if guess is None and annotations:
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
-            "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something V2 and THUMOS14, "
+            "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something and THUMOS14, "
             f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
         )
     guess = guess or _as_folders(path)
@@ -81,11 +88,12 @@ class _Guess:
     table: dict[str, Any]
     why: list[str]
     notes: list[str]
+    modality: str = "rgb"
 
 
 def _inspection(guess: _Guess) -> Inspection:
     """The reader has the last word: what is shown is what a run would read."""
-    lists = read_clips(Dataset(**guess.table))
+    lists = read_clips(Dataset(**guess.table), modality=guess.modality)
     return Inspection(
         format=guess.table["format"],
         why=tuple(guess.why),
@@ -94,6 +102,7 @@ def _inspection(guess: _Guess) -> Inspection:
         train_counts=lists.counts(lists.train),
         val_counts=lists.counts(lists.val),
         notes=(*guess.notes, *lists.notes),
+        modality=guess.modality,
     )
 
 
@@ -248,6 +257,68 @@ def _as_activitynet(path: Path, annotations: Path | None) -> _Guess | None:
     return None
 
 
+# --- something_v1 -----------------------------------------------------------------------------------------------------
+
+
+def _as_something_v1(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        labels = something_v1.labels_named(folder)
+        pairs = list(_pairs(folder, ".csv", something_v1.is_list))
+        if len(labels) != 1 or not pairs:
+            continue
+        train = something_v1.read_list(pairs[0][0])
+        root = _root_of(pairs[0][0], path, train, folders=True)
+        names = [found.name for found in (labels[0], *pairs[0])]
+        return _Guess(
+            table={"format": "something_v1", "root": str(root), "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}.", f"Folders of frames are in {root}."],
+            notes=[],
+            modality=_modality(root, train),
+        )
+    return None
+
+
+# --- mmaction_rawframes -----------------------------------------------------------------------------------------------
+
+
+def _as_mmaction_rawframes(path: Path, annotations: Path | None) -> _Guess | None:
+    pairs = [
+        pair
+        for folder in _places(path, annotations)
+        for kind in (".txt", ".json")
+        for pair in _pairs(folder, kind, mmaction_rawframes.is_list)
+    ]
+    if not pairs:
+        return None
+    train_list, val_list = pairs[0]
+    train, val = mmaction_rawframes.read_list(train_list), mmaction_rawframes.read_list(val_list)
+    try:
+        root = _root_of(train_list, path, train.rows, folders=True)
+    except DataError:
+        if any(_pairs(train_list.parent, ".txt", _lists_videos)):
+            return None  # frames were listed, but the videos are what there is
+        raise
+    val_root = _root_of(val_list, path, val.rows, first=root, folders=True)
+    table = {
+        "format": "mmaction_rawframes", "root": str(root), "train_list": str(train_list), "val_list": str(val_list),
+    }  # fmt: skip
+    if val_root != root:
+        table["val_root"] = str(val_root)
+    return _Guess(
+        table=table,
+        why=[f"{train_list} and {val_list} list folders of frames.", f"Their paths start in {root}."],
+        notes=_other_lists(pairs),
+        modality=_modality(root, train.rows),
+    )
+
+
+def _modality(root: Path, entries: Sequence[tuple[str, Any, int]]) -> str:
+    """Flow where the first folder has nothing else: a folder with both is read as pictures."""
+    folder = next((os.path.join(root, name) for name, _, _ in entries if os.path.isdir(root / name)), str(root))
+    is_flow_only = bool(images_in(folder, flow=True)) and not images_in(folder, flow=False)
+    return "flow" if is_flow_only else "rgb"
+
+
 # --- mmaction_video ---------------------------------------------------------------------------------------------------
 
 
@@ -281,13 +352,14 @@ def _lists_videos(path: Path) -> bool:
 
 
 def _root_of(
-    source: Path, path: Path, entries: Sequence[Entry] | Sequence[NamedEntry], first: Path | None = None
+    source: Path, path: Path, entries: Sequence[tuple[str, Any, int]], first: Path | None = None, folders: bool = False
 ) -> Path:
-    """The folder under which most of a list's first videos are found; DataError when it is none."""
+    """The folder under which most of a list's first videos (or `folders` of frames) are found; DataError when it is
+    none."""
     listed = [video for video, _, _ in entries[:PROBES]]
     places = [first] if first else []
     places += [path, *(path / name for name in subfolders(path)), source.parent, path.parent, Path()]
-    disk = Disk()
+    disk = Disk(folders=folders)
 
     def matches(place: Path) -> int:
         return sum(disk.find(str(place / video)) is not None for video in listed)
@@ -295,8 +367,8 @@ def _root_of(
     best = max(places, key=matches)
     if not matches(best):
         raise DataError(
-            f"{source} lists videos such as {listed[0]}, but none of its first {len(listed)} is in {path} or a folder "
-            "in it; give the folder that the list's paths start from."
+            f"{source} lists {'folders' if folders else 'videos'} such as {listed[0]}, but none of its first "
+            f"{len(listed)} is in {path} or a folder in it; give the folder that the list's paths start from."
         )
     return best
 
@@ -326,7 +398,8 @@ def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
 
 # From the format with the most to be known by to that with the least.
 _WITH_LISTS = (
-    _as_ucf101, _as_thumos14, _as_activitynet, _as_something_v2, _as_moments_in_time, _as_kinetics400,
+    _as_ucf101, _as_thumos14, _as_activitynet, _as_something_v2, _as_something_v1, _as_moments_in_time,
+    _as_kinetics400, _as_mmaction_rawframes,
     _as_mmaction_video, _as_csv,
 )  # fmt: skip
 

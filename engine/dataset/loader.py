@@ -16,16 +16,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine import recipe
-from engine.dataset.augment import centre_view, training_view, views_at_test_time
+from engine.dataset.augment import centre_view, stack_flow, training_view, views_at_test_time
 from engine.dataset.clips import Clip, packed
-from engine.dataset.decode import DecodeError, open_clip
+from engine.dataset.decode import open_clip
 from engine.dataset.mirror import mirror_of
+from engine.dataset.reader import DecodeError, FrameReader
 from engine.dataset.sampling import frames_at_test_time, training_frames, validation_frames
 
 
 @dataclass
 class Batch:
-    """frames: uint8 RGB [B, T, 3, H, W] (test: [B, views, T, 3, H, W]); labels: int64 [B], with head.multi_label
+    """frames: uint8 [B, T, C, H, W] (test: [B, views, T, C, H, W]); labels: int64 [B], with head.multi_label
     float32 [B, num_classes] of zeros and ones; clips: their numbers in the list. B is smaller than asked by the clips
     in `skipped`, as (name, reason)."""
 
@@ -44,7 +45,8 @@ class Batch:
 
 @dataclass
 class View:
-    """The frames of one clip as the model sees them, uint8. mirrored: left and right have changed places."""
+    """The frames of one clip as the model sees them, uint8 [T, 3, H, W], or pairs of flow [T * flow_length, 2, H, W].
+    mirrored: left and right have changed places."""
 
     frames: torch.Tensor
     mirrored: bool = False
@@ -68,6 +70,10 @@ class ClipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
+    def open(self, clip: Clip) -> FrameReader:
+        """Raises DecodeError."""
+        return open_clip(clip, self.recipe.dataset.filename_template, self.recipe.model.modality == "flow")
+
     def view(self, clip: Clip, epoch: int, number: int) -> View:
         """What the model sees of a clip. Raises DecodeError."""
         raise TypeError("a ClipDataset says in a subclass which frames it shows")
@@ -76,11 +82,15 @@ class ClipDataset(Dataset):
         """Clip numbers, each with its view or the reason why there is none."""
         good = [(number, view) for number, view in items if isinstance(view, View)]
         return Batch(
-            frames=torch.stack([view.frames for _, view in good]) if good else torch.empty(0),
+            frames=self._frames([view for _, view in good]) if good else torch.empty(0),
             labels=self._labels([self._classes(self.clips[number], view.mirrored) for number, view in good]),
             clips=[number for number, _ in good],
             skipped=[(self.clips[number].name, why) for number, why in items if isinstance(why, str)],
         )
+
+    def _frames(self, views: list[View]) -> torch.Tensor:
+        model, frames = self.recipe.model, torch.stack([view.frames for view in views])
+        return stack_flow(frames, model.flow_length) if model.modality == "flow" else frames
 
     def _classes(self, clip: Clip, mirrored: bool) -> tuple[int, ...]:
         """A mirrored turn to the left is a turn to the right."""
@@ -96,33 +106,33 @@ class ClipDataset(Dataset):
 
 
 class TrainingClips(ClipDataset):
-    """Random frames, randomly cropped and mirrored: [T, 3, H, W]."""
+    """Random frames, randomly cropped and mirrored."""
 
     def view(self, clip: Clip, epoch: int, number: int) -> View:
         rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
-        video = open_clip(clip)
+        video = self.open(clip)
         frames = video.read(training_frames(video.num_frames, self.recipe.model, rng))
         return View(*training_view(frames, self.recipe.dataset, rng))
 
 
 class ValidationClips(ClipDataset):
-    """The frames in the middle, the middle of each frame: [T, 3, H, W]."""
+    """The frames in the middle, the middle of each frame."""
 
     def view(self, clip: Clip, epoch: int, number: int) -> View:
-        video = open_clip(clip)
+        video = self.open(clip)
         frames = video.read(validation_frames(video.num_frames, self.recipe.model))
         return View(centre_view(frames, self.recipe.dataset))
 
 
 class ClipsAtTestTime(ClipDataset):
-    """Test-time views, the crops of one clip after those of another: [clips * crops, T, 3, H, W]."""
+    """Test-time views, the crops of one clip after those of another: [clips * crops, …]."""
 
     def view(self, clip: Clip, epoch: int, number: int) -> View:
         run = self.recipe.run
-        video = open_clip(clip)
+        video = self.open(clip)
         clips = frames_at_test_time(video.num_frames, self.recipe.model, run)
         frames = video.read([frame for clip in clips for frame in clip])  # all at once: clips overlap
-        crops = views_at_test_time(frames, self.recipe.dataset, run.test_crops)  # [crops, clips * T, 3, H, W]
+        crops = views_at_test_time(frames, self.recipe.dataset, run.test_crops)  # [crops, clips * T, C, H, W]
         return View(crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1))
 
 

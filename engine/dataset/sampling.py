@@ -15,21 +15,22 @@ def training_frames(num_frames: int, model: recipe.Model, rng: np.random.Generat
     """Training: random frames, as [model] says."""
     if model.clip_len:
         return random_clip(num_frames, model.clip_len, model.frame_interval, rng)
-    return random_frames(num_frames, model.segments, rng)
+    return _from(random_frames(_places(num_frames, model), model.segments, rng), num_frames, model)
 
 
 def validation_frames(num_frames: int, model: recipe.Model) -> list[int]:
     """Validation: the frames in the middle."""
     if model.clip_len:
         return even_clips(num_frames, model.clip_len, model.frame_interval, clips=1)[0]
-    return centre_frames(num_frames, model.segments)
+    return _from(centre_frames(_places(num_frames, model), model.segments), num_frames, model)
 
 
 def frames_at_test_time(num_frames: int, model: recipe.Model, run: recipe.Run) -> list[list[int]]:
     """Test: the frames of each of run.test_clips clips; of one clip where frames are spread over the video."""
     if model.clip_len:
         return even_clips(num_frames, model.clip_len, model.frame_interval, run.test_clips)
-    return [centre_frames(num_frames, run.test_segments or model.segments)]
+    segments = run.test_segments or model.segments
+    return [_from(centre_frames(_places(num_frames, model), segments), num_frames, model)]
 
 
 # --- spread over the video --------------------------------------------------------------------------------------------
@@ -44,6 +45,18 @@ def random_frames(num_frames: int, segments: int, rng: np.random.Generator) -> l
 def centre_frames(num_frames: int, segments: int) -> list[int]:
     """The middle frame of each part."""
     return [int((part + 0.5) * num_frames / segments) for part in range(segments)]
+
+
+def _places(num_frames: int, model: recipe.Model) -> int:
+    """Where a frame may begin: anywhere, or of flow, which is several consecutive pairs, where all of them fit."""
+    return max(1, num_frames - model.flow_length + 1) if model.modality == "flow" else num_frames
+
+
+def _from(starts: list[int], num_frames: int, model: recipe.Model) -> list[int]:
+    """The frames themselves, or of flow the flow_length pairs that begin at each. A short video begins anew."""
+    if model.modality == "rgb":
+        return starts
+    return [pair for start in starts for pair in _clip(start, num_frames, model.flow_length, frame_interval=1)]
 
 
 def _parts(num_frames: int, segments: int) -> tuple[list[int], list[int]]:

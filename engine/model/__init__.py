@@ -31,7 +31,7 @@ CLIP_BACKBONES: dict[str, Callable[[recipe.Model], nn.Module]] = {
 def build_model(recipe: Recipe) -> Recognizer:
     """The recognizer of a recipe, randomly initialised.
 
-    Its `forward(frames)` takes normalised float RGB [B, T, C, H, W], T = model.frames, and returns logits
+    Its `forward(frames)` takes normalised float [B, T, C, H, W], T = model.frames, and returns logits
     [B, num_classes]. Its state dict is `backbone.*`, in torchvision's names where it has the network, and `head.fc.*`.
     Raises RecipeError where the backbone is unknown, does not fit the recognizer or cannot take such frames.
     """
@@ -42,7 +42,7 @@ def build_model(recipe: Recipe) -> Recognizer:
         )
     model, size = recipe.model, recipe.dataset.frame_size
     if model.recognizer in FRAME_RECOGNIZERS:
-        backbone, features = image_backbone(model.backbone, size, model.style)
+        backbone, features = image_backbone(model.backbone, size, model.style, model.channels)
         head = build_head(recipe.head, model.recognizer, features, num_classes)
         return FRAME_RECOGNIZERS[model.recognizer](backbone, head, model)
     backbone = CLIP_BACKBONES[model.recognizer](model)

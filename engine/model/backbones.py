@@ -22,10 +22,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def image_backbone(name: str, frame_size: int, style: str = "pytorch") -> tuple[nn.Module, int]:
+def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels: int = 3) -> tuple[nn.Module, int]:
     """The classifier `name` without its last layer, and how many features it gives an image.
 
-    The module takes [N, 3, frame_size, frame_size] and returns [N, features], pooled as the classifier itself pools.
+    The module takes [N, channels, frame_size, frame_size] and returns [N, features], pooled as the classifier pools.
     style: "caffe" for a ResNet that halves the image in the first convolution of a bottleneck.
     """
     if name not in backbone_names():
@@ -39,8 +39,10 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch") -> tuple[
     backbone = _without_last_layer(classifier)
     if style == "caffe":
         halve_in_first_convolution(backbone, name)
+    if channels != 3:
+        _take_channels(backbone, channels)
     complaint = f"[dataset] frame_size = {frame_size} does not suit the backbone {name}; the usual size is 224"
-    return backbone, count_features(backbone, (3, frame_size, frame_size), complaint)
+    return backbone, count_features(backbone, (channels, frame_size, frame_size), complaint)
 
 
 def backbone_names() -> list[str]:
@@ -58,6 +60,20 @@ def _without_last_layer(classifier: nn.Module) -> nn.Module:
     parent, _, child = path.rpartition(".")
     setattr(classifier.get_submodule(parent), child, nn.Identity())
     return classifier
+
+
+def _take_channels(backbone: nn.Module, channels: int) -> None:
+    """Replace the first convolution by one for so many channels, initialised as torchvision's ResNets are."""
+    path, first = next((path, layer) for path, layer in backbone.named_modules() if isinstance(layer, nn.Conv2d))
+    conv = nn.Conv2d(
+        channels, first.out_channels, first.kernel_size, first.stride, first.padding,  # type: ignore[arg-type]
+        first.dilation, first.groups, first.bias is not None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    parent, _, child = path.rpartition(".")
+    setattr(backbone.get_submodule(parent), child, conv)
 
 
 def halve_in_first_convolution(resnet: nn.Module, name: str) -> None:

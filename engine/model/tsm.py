@@ -29,7 +29,7 @@ class TSM(TSN):
         insert_shift(backbone, model.segments, model.shift_div)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB frames [B, T, 3, H, W], T = segments → logits [B, num_classes]."""
+        """Normalised frames [B, T, C, H, W], T = segments → logits [B, num_classes]."""
         if frames.shape[1] != self.segments:
             raise ValueError(f"this TSM shifts among {self.segments} frames, but was given {frames.shape[1]}")
         return super().forward(frames)

@@ -11,10 +11,10 @@ from engine.model.recognizer import Recognizer
 
 
 class TSN(Recognizer):
-    """backbone: [N, 3, H, W] → [N, D]; head: [B, T, D] → [B, num_classes]."""
+    """backbone: [N, C, H, W] → [N, D]; head: [B, T, D] → [B, num_classes]."""
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB frames [B, T, 3, H, W] → logits [B, num_classes]."""
+        """Normalised frames [B, T, C, H, W] → logits [B, num_classes]."""
         batch, time = frames.shape[:2]
         features = self.backbone(frames.flatten(0, 1))  # [B*T, D]
         return self.head(features.unflatten(0, (batch, time)))  # [B, num_classes]

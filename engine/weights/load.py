@@ -21,7 +21,7 @@ from torch import nn
 
 from engine.errors import WeightsError
 from engine.provenance import CHANGED, is_as_saved
-from engine.recipe import Recipe
+from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
 from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
@@ -70,6 +70,7 @@ class LoadReport:
         ]
         if inflated := sum(note.reason == _INFLATED for note in self.kept):
             lines.append(f"inflated {inflated} image kernels: repeated over time, divided by their length in time")
+        lines += [f"{note.name}: {_AVERAGED}" for note in self.kept if note.reason == _AVERAGED]
         if self.reinitialised:
             lines.append(f"re-initialised {len(self.reinitialised)} of {total} tensors: {self.head_change}")
         counters = [note for note in self.missing if note.name.endswith(_COUNTER)]
@@ -248,6 +249,7 @@ def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 _INFLATED = "inflated from an image kernel"
+_AVERAGED = "averaged over red, green and blue, the same for each channel of flow"
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
 
 
@@ -286,6 +288,9 @@ def _plan(
         elif backbone_only and _is_image_kernel_of(there[key], shape):
             plan.kept.append(TensorNote(key, there[key], shape, _INFLATED))
             plan.reused[key] = inflated(theirs[key], shape[2])
+        elif _is_colour_kernel_of(there[key], shape, recipe.model):
+            plan.kept.append(TensorNote(key, there[key], shape, _AVERAGED))
+            plan.reused[key] = averaged_over_colours(theirs[key], shape[1])
         elif there[key] != shape:
             plan.misfits.append(TensorNote(key, there[key], shape, "another shape"))
         else:
@@ -307,6 +312,17 @@ def inflated(kernel: torch.Tensor, frames: int) -> torch.Tensor:
 
 def _is_image_kernel_of(there: Shape, here: Shape) -> bool:
     return len(there) == 4 and len(here) == 5 and there == here[:2] + here[3:]
+
+
+def averaged_over_colours(kernel: torch.Tensor, channels: int) -> torch.Tensor:
+    """[out, 3, h, w] → [out, channels, h, w]: the mean over red, green and blue, for each channel of flow (TSN's
+    cross-modality initialisation, Wang et al. 2016, section 3.2)."""
+    return kernel.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+
+
+def _is_colour_kernel_of(there: Shape, here: Shape, model: Model) -> bool:
+    of_flow = model.modality == "flow" and len(here) == 4 and here[1] == model.channels
+    return of_flow and there == (here[0], 3, *here[2:])
 
 
 def _head_change(
@@ -343,7 +359,7 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
     )
     if plan.misfits:
         misfit = plan.misfits[0]
-        advice = _about_time(misfit, recipe) or advice
+        advice = _about_time(misfit, recipe) or _about_flow(misfit, recipe) or advice
         raise WeightsError(
             f"{path}: {misfit.name} has the shape {_shape(misfit.there)}, but {_shape(misfit.here)} is needed; {advice}"
         )
@@ -375,6 +391,16 @@ def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
             f"its kernels reach over {there[2]} frames there, {TITLES[recognizer]}'s over {here[2]}: it is another "
             f'network; is model.recognizer = "{recognizer}" right?'
         )
+    return ""
+
+
+def _about_flow(misfit: TensorNote, recipe: Recipe) -> str:
+    """What to do where two first convolutions differ in their channels; "" where it is something else."""
+    there, here = misfit.there or (), misfit.here or ()
+    first = len(there) == len(here) == 4 and here[1] == recipe.model.channels
+    if first and there[1] % 2 == 0 and there == (here[0], there[1], *here[2:]):
+        length = there[1] // 2
+        return f'the file holds a network for flow: set model.modality = "flow", model.flow_length = {length}.'
     return ""
 
 

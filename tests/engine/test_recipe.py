@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from engine.dataset.formats import READERS
+from engine.dataset.formats import FRAME_READERS, READERS
 from engine.errors import ExitCode, RecipeError
 from engine.recipe import (
     PATH_KEYS,
@@ -38,7 +38,7 @@ from engine.recipe import (
     with_absolute_paths,
 )
 
-FORMATS = sorted(READERS)
+FORMATS = sorted({*READERS, *FRAME_READERS})
 ONE_OF_THE_FORMATS = ", ".join(f'"{name}"' for name in FORMATS[:-1]) + f' or "{FORMATS[-1]}"'
 
 # --- recipes of any valid content, built from the models --------------------------------------------------------------
@@ -98,7 +98,9 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "schedule.freeze": st.sampled_from(["none", "stem", "stages:1", "stages:12", "backbone"]),
     "schedule.milestones": st.lists(st.integers(1, 10**6), unique=True, max_size=5).map(lambda m: tuple(sorted(m))),
     "model.lateral_kernel": st.integers(0, 10**6).map(lambda half: 2 * half + 1),
+    "model.mean": st.tuples(*[st.floats(-1e300, 1e300)] * 3),
     "model.std": st.tuples(*[st.floats(1e-300, 1e300)] * 3),
+    "dataset.filename_template": st.sampled_from(["auto", "img_{:05}.jpg", "{}_{:05d}.jpg", "{folder}_{}.png"]),
     **{key: PATH for key in PATH_KEYS},
 }
 
@@ -114,6 +116,10 @@ def any_document(draw: st.DrawFn) -> dict[str, Any]:
     for table, model in TABLES.items():
         optional = {key: values_of_field(f"{table}.{key}", field) for key, field in model.model_fields.items()}
         document[table] = draw(st.fixed_dictionaries({}, optional=optional))
+    if (of_frames := document["model"]).get("modality") == "flow":
+        of_frames["recognizer"] = "tsm"
+        of_frames.pop("clip_len", None)
+        of_frames.update({key: of_frames[key][:2] for key in ("mean", "std") if key in of_frames})
     sizes = document["dataset"]
     if "frame_size" in sizes or "short_side" in sizes:
         sizes["frame_size"], sizes["short_side"] = sorted([sizes.get("frame_size", 224), sizes.get("short_side", 256)])
@@ -389,7 +395,7 @@ WRONG = [
      "larger."),
     ('[dataset]\nroot = "a\\u0000b"', 'recipe.toml:2: [dataset] root is the text "a\0b": no path can hold a NUL.'),
     ("[model]\nmean = [1, 2]",
-     "recipe.toml:2: [model] mean must be three numbers, one a colour channel, not [1, 2]."),
+     "recipe.toml:2: [model] mean is [1, 2]: it takes three numbers, one a colour channel."),
     ("[model]\nstd = [0, 1, 1]", "recipe.toml:2: [model] std is [0, 1, 1]: every number must be above 0."),
     ('[run]\ndevice = "gpu"',
      'recipe.toml:2: [run] device must be auto, cpu, mps, cuda or cuda:N, not the text "gpu".'),

@@ -11,8 +11,10 @@ from engine.dataset.formats import (
     csv_lists,
     folders,
     kinetics400,
+    mmaction_rawframes,
     mmaction_video,
     moments_in_time,
+    something_v1,
     something_v2,
     thumos14,
     ucf101,
@@ -32,17 +34,32 @@ READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
     "thumos14": thumos14.read,
     "ucf101": ucf101.read,
 }
+# Formats of folders of frames. The third argument: whether the frames are optical flow.
+FRAME_READERS: dict[str, Callable[[Dataset, int | None, bool], ClipLists]] = {
+    "mmaction_rawframes": mmaction_rawframes.read,
+    "something_v1": something_v1.read,
+}
 
 
-def read_clips(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
-    """The clips that a [dataset] table names. num_classes: head.num_classes where it is a number.
+def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str = "rgb") -> ClipLists:
+    """The clips that a [dataset] table names.
+
+    num_classes: head.num_classes where it is a number. modality: model.modality; flow is read from folders of frames.
 
     Raises DataError, one sentence, when something is missing or labels and classes do not fit.
     """
     require_folder(dataset.root, "root")
     if repeated := [name for place, name in enumerate(dataset.classes) if name in dataset.classes[:place]]:
         raise DataError(f"[dataset] classes names {some(repeated)} twice; every class has one id.")
-    lists = READERS[dataset.format](dataset, num_classes)
+    if dataset.format in FRAME_READERS:
+        lists = FRAME_READERS[dataset.format](dataset, num_classes, modality == "flow")
+    elif modality == "flow":
+        raise DataError(
+            f'[dataset] format = "{dataset.format}" reads videos, but [model] modality = "flow" takes folders of flow '
+            f"images; the formats that have them are {' and '.join(FRAME_READERS)}."
+        )
+    else:
+        lists = READERS[dataset.format](dataset, num_classes)
     if not lists.train:
         raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
     return replace(lists, notes=lists.notes + _coverage(lists) + _overlap(lists))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,13 +156,14 @@ def _is_utf8(name: str) -> bool:
 
 
 class Disk:
-    """Answers which files exist, from one listing a folder.
+    """Answers which files exist (or which folders, with `folders`), from one listing a folder.
 
     With ignore_case, a file is found when its name differs only in case; exact names come first.
     """
 
-    def __init__(self, ignore_case: bool = False) -> None:
+    def __init__(self, ignore_case: bool = False, folders: bool = False) -> None:
         self.ignore_case = ignore_case
+        self._wanted = is_folder if folders else _is_file
         self._exact: dict[str, frozenset[str]] = {}
         self._folded: dict[str, dict[str, str]] = {}
 
@@ -180,29 +181,29 @@ class Disk:
         return os.path.join(folder, actual) if actual else None
 
     def _list(self, folder: str) -> frozenset[str]:
-        names = frozenset(_file_names(folder))
+        names = frozenset(_names(folder, self._wanted))
         self._exact[folder] = names
         if self.ignore_case:
             self._folded[folder] = {name.casefold(): name for name in sorted(names, reverse=True)}
         return names
 
 
-def _file_names(folder: str) -> Iterator[str]:
+def _names(folder: str, wanted: Callable[[os.DirEntry[str]], bool]) -> Iterator[str]:
     try:
         with os.scandir(folder or ".") as found:
-            yield from (entry.name for entry in found if _is_file(entry))
+            yield from (entry.name for entry in found if wanted(entry))
     except PermissionError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}.") from None
     except (OSError, ValueError):  # not there, not a folder, or a name that no system allows
         return
 
 
-def missing_note(missing: Sequence[str], listed: int, source: str | Path) -> tuple[str, ...]:
+def missing_note(missing: Sequence[str], listed: int, source: str | Path, noun: str = "video") -> tuple[str, ...]:
     """The sentence on listed videos that are not there; none when nothing is missing."""
     if not missing:
         return ()
     return (
-        f"{len(missing)} of {counted(listed, 'video')} listed in {source} {'is' if len(missing) == 1 else 'are'} "
+        f"{len(missing)} of {counted(listed, noun)} listed in {source} {'is' if len(missing) == 1 else 'are'} "
         f"missing and left out, e.g. {', '.join(missing[:3])}.",
     )
 

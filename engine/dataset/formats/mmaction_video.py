@@ -59,4 +59,4 @@ def _refuse_other_columns(listed: str, folder: str, where: str) -> None:
     if numbers and is_video(numbers[1]):
         raise DataError(f"{where}: {numbers[1]} has more than one label; this format has one a video.")
     if numbers and os.path.isdir(os.path.join(folder, numbers[1])):
-        raise DataError(f"{where}: {numbers[1]} is a folder of frames; this format lists video files.")
+        raise DataError(f'{where}: {numbers[1]} is a folder of frames; format = "mmaction_rawframes" reads such lists.')

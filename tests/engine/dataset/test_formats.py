@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.dataset.clips import ClipLists
-from engine.dataset.formats import READERS, read_clips
+from engine.dataset.formats import FRAME_READERS, READERS, read_clips
 from engine.dataset.formats.groups import ucf_group
 from engine.dataset.formats.lists import read_entries
 from engine.errors import DataError, ExitCode
@@ -50,7 +50,7 @@ def names(lists: ClipLists, root: Path, part: str) -> dict[str, str]:
 
 
 def test_every_format_of_the_recipe_has_a_reader() -> None:
-    assert set(READERS) == set(Dataset.model_fields["format"].annotation.__args__)
+    assert {*READERS, *FRAME_READERS} == set(Dataset.model_fields["format"].annotation.__args__)
 
 
 @pytest.mark.parametrize("format", sorted(READERS))
