@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader
 
 from engine.atomic import write_text
 from engine.dataset.augment import normalise
 from engine.dataset.clips import Clip
-from engine.dataset.loader import Batches, ClipsAtTestTime, ValidationClips, build_loader
+from engine.dataset.loader import Batch, Batches, ClipsAtTestTime, ValidationClips
 from engine.dataset.mirror import mirror_of, require_mirror_images
+from engine.dataset.workers import ClipLoader
 from engine.device import autocast
 from engine.recipe import Recipe
 from engine.torchvision_schemas import torchmetrics
@@ -60,16 +60,16 @@ def evaluate(
     asked = recipe.schedule.batch_size
     batch_size = 1 if test_views or asked == "auto" else asked
     device = next(model.parameters()).device
-    loader = build_loader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
+    loader = ClipLoader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
     return measure(model, loader, recipe, device)
 
 
 def measure(
     model: nn.Module,
-    loader: DataLoader,
+    loader: Iterable[Batch],
     recipe: Recipe,
     device: torch.device,
-    between_batches: Callable[[Any], None] = lambda batch: None,
+    between_batches: Callable[[Batch], None] = lambda batch: None,
 ) -> Metrics:
     """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
     classes = int(recipe.head.num_classes)

@@ -84,9 +84,9 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class ClipSkipped(Event):
-    """A clip could not be decoded and was left out of its batch."""
+    """A clip could not be decoded; from now on it is left out of its batch. Said once a clip."""
 
-    path: str
+    path: str  # and the part of the video, where it is one
     reason: str
     epoch: int
 
@@ -137,6 +137,7 @@ class RunFinished(Event):
     best_epoch: int
     seconds: float
     stopped_early: bool = False  # by the word `stop`
+    clips_left_out: int = 0  # training and validation clips that could not be decoded
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ class Dataset(Table):
     balance: Literal["none", "weights", "sampler"] = "none"
     """Rare classes count as much as frequent ones: by the weight of their clips in the loss, or by more of them."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
-    """Stop when more than this share of an epoch's clips cannot be decoded."""
+    """Stop when more than this share of all clips cannot be decoded."""
 
     @field_validator("frame_size")
     @classmethod
@@ -391,7 +391,9 @@ class Run(Table):
     tf32: bool = True
     """Let a CUDA GPU round fp32 matrix products to TF32 (not in deterministic mode)."""
     workers: Annotated[int, Field(ge=0)] | Auto = "auto"
-    """Processes that decode video. 0: decode in the training process."""
+    """Processes that decode video. 0: decode in the training process, where nothing protects it from a bad file."""
+    clip_timeout: float = Field(default=120.0, ge=0)
+    """A clip that takes longer to decode, in seconds, is left out (not with workers = 0). 0: wait for ever."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the initial head, the order of clips and every augmentation."""
     deterministic: bool = False

@@ -1,7 +1,7 @@
 """The process boundary is a folder: everything a run leaves, and the four words a viewer may say to it.
 
     runs/tsn-ucf101-20261124-0012/
-      recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  provenance.json
+      recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  quarantine.txt  provenance.json
 
 Torch-free: the engine writes through it, viewers read through it.
 """
@@ -60,6 +60,10 @@ class RunFolder:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.path / "quarantine.txt"
 
     @property
     def provenance(self) -> Path:

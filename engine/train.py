@@ -66,6 +66,9 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
         except Stopped:
             training.save()
             stopped = True
+        except DataError:
+            training.save()
+            raise
     training.seconds += meter.now() - began
     log.write(
         RunFinished,
@@ -73,6 +76,7 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
         best_epoch=training.best_epoch,
         seconds=training.seconds,
         stopped_early=stopped,
+        clips_left_out=len(training.quarantine),
     )
     return training
 
@@ -148,7 +152,6 @@ def validate_and_save(training: Training, meter: Meter, control: Control) -> Non
     if is_last or epoch % schedule.checkpoint_interval == 0:
         names += [f"epoch-{epoch:03d}.pt"]
     training.epoch += 1  # the checkpoint goes on with the next epoch
-    training.skipped = 0
     training.save(names)
 
 
@@ -203,18 +206,11 @@ def stop_if_not_finite(training: Training, losses: torch.Tensor, grad_norm: torc
 
 
 def report_skipped(training: Training, batch: Batch) -> None:
-    """Log the clips of a batch that did not decode; too many of them in an epoch end the run."""
-    for path, reason in batch.skipped:
-        training.log.write(ClipSkipped, path=path, reason=reason, epoch=training.epoch)
-    training.skipped += len(batch.skipped)
-    limit = training.recipe.dataset.max_bad_fraction
-    total = len(training.clips.train) + len(training.clips.val)
-    if batch.skipped and training.skipped > limit * total:
-        path, reason = batch.skipped[-1]
-        raise DataError(
-            f"{training.skipped} of {total} clips cannot be decoded, more than [dataset] max_bad_fraction = {limit:g} "
-            f"allows; the last one is {path} ({reason})."
-        )
+    """Put the clips of a batch that did not decode into quarantine; too many of them end the run."""
+    for name, reason in batch.skipped:
+        if training.quarantine.add(name, reason):
+            training.log.write(ClipSkipped, path=name, reason=reason, epoch=training.epoch)
+    training.quarantine.require_at_most(training.recipe.dataset.max_bad_fraction, training.clips)
 
 
 def log_step(training: Training, meter: Meter) -> None:

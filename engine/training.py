@@ -15,15 +15,16 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
 from engine.checkpoint import drop_old_epochs, load_newest, make_last, remove_leftovers, save_checkpoint
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import Clip, ClipLists, packed
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
-from engine.dataset.loader import Batches, TrainingClips, ValidationClips, build_loader
+from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
 from engine.dataset.mirror import mirror_note, mirror_of
+from engine.dataset.quarantine import Quarantine
+from engine.dataset.workers import ClipLoader
 from engine.device import (
     autocast,
     choose_channels_last,
@@ -53,7 +54,7 @@ from engine.weights.load import LoadReport, initialise
 
 # What a training counts as it goes, besides the state of its parts.
 _COUNTERS = (
-    "epoch", "step", "skipped", "best_top1", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
+    "epoch", "step", "best_top1", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
 )  # fmt: skip
 
 
@@ -74,13 +75,13 @@ class Training:
     scaler: torch.amp.GradScaler  # of the loss, in fp16; does nothing in other precisions
     average: AveragedModel | None  # of the weights, where schedule.ema is on
     batches: Batches
-    loader: DataLoader
-    val_loader: DataLoader | None  # None: no validation clips
     meter: Meter
+    loader: ClipLoader
+    val_loader: ClipLoader | None  # None: no validation clips
+    quarantine: Quarantine  # clips that did not decode
     micro_batch_size: int  # clips on the device at a time; smaller after a step that did not fit into memory
     epoch: int = 1  # the one being trained, 1-based
     step: int = 0  # optimiser steps done in the whole run
-    skipped: int = 0  # clips of this epoch that did not decode
     best_top1: float = -1.0
     best_epoch: int = 0
     validations_since_best: int = 0
@@ -236,8 +237,8 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     batches = Batches(
         len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
     )
-    workers = int(recipe.run.workers)
-    on_gpu = device.type == "cuda"
+    val_batches = Batches(len(clips.val), int(recipe.schedule.micro_batch_size))
+    quarantine = Quarantine(run.quarantine)
     training = Training(
         recipe=recipe,
         run=run,
@@ -252,11 +253,15 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         scaler=torch.amp.GradScaler(device.type, enabled=recipe.run.precision == "fp16"),
         average=average,
         batches=batches,
-        loader=build_loader(TrainingClips(clips.train, recipe), batches, workers, pin_memory=on_gpu),
-        val_loader=_val_loader(clips.val, recipe, workers, pin_memory=on_gpu),
+        loader=_loader(TrainingClips(clips.train, recipe), batches, device, quarantine, log),
+        val_loader=_loader(ValidationClips(clips.val, recipe), val_batches, device, quarantine, log)
+        if clips.val
+        else None,
+        quarantine=quarantine,
         meter=Meter(device),
         micro_batch_size=int(recipe.schedule.micro_batch_size),
     )
+    quarantine.require_at_most(recipe.dataset.max_bad_fraction, clips)
     if resume:
         training.restore()
     else:
@@ -311,8 +316,9 @@ def _with_a_batch_that_fits(
     return recipe.model_copy(update={"schedule": schedule.model_copy(update=sizes)})
 
 
-def _one_clip_at_a_time(clips: ClipLists, recipe: Recipe) -> DataLoader:
-    return build_loader(TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers=0, pin_memory=False)
+def _one_clip_at_a_time(clips: ClipLists, recipe: Recipe) -> ClipLoader:
+    workers = min(int(recipe.run.workers), 1)
+    return ClipLoader(TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers, pin_memory=False)
 
 
 def _class_weights(clips: ClipLists, recipe: Recipe) -> torch.Tensor | None:
@@ -345,11 +351,18 @@ def check_test_frames(recipe: Recipe) -> None:
         )
 
 
-def _val_loader(clips: Sequence[Clip], recipe: Recipe, workers: int, pin_memory: bool) -> DataLoader | None:
-    if not clips:
-        return None
-    batches = Batches(len(clips), int(recipe.schedule.micro_batch_size))
-    return build_loader(ValidationClips(clips, recipe), batches, workers, pin_memory)
+def _loader(
+    dataset: ClipDataset, batches: Batches, device: torch.device, quarantine: Quarantine, log: EventLog
+) -> ClipLoader:
+    """Clips in quarantine are not tried; a lost worker process is a warning in the log."""
+    batches.leaves_out = quarantine.among(dataset.clips)
+    return ClipLoader(
+        dataset,
+        batches,
+        workers=int(dataset.recipe.run.workers),
+        pin_memory=device.type == "cuda",
+        on_loss=lambda sentence: log.write(Message, level="warning", text=sentence),
+    )
 
 
 def _announce(training: Training, report: LoadReport | None, resume: bool) -> None:

@@ -34,6 +34,7 @@ TORCH_FREE = [
     "engine.dataset.clips",
     "engine.dataset.inspect",
     "engine.dataset.mirror",
+    "engine.dataset.quarantine",
     "engine.dataset.split",
     "engine.weights.published",
     "engine.weights.fetch",

@@ -137,7 +137,7 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
                 f"data wait {percent(event.data_wait)}  ETA {duration(event.eta_s)}"
             )
         case ClipSkipped():
-            return f"skipped {event.path}: {event.reason}"
+            return f"left out {event.path}: {event.reason}"
         case ValidationStarted():
             return f"epoch {event.epoch}{epochs}: validating on {count(event.clips, 'clip')}"
         case Validation():
@@ -157,7 +157,10 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
         case RunFinished():
             how = "stopped as asked" if event.stopped_early else "finished"
             best = f", best top-1 {percent(event.best_top1)} in epoch {event.best_epoch}" if event.best_epoch else ""
-            return f"{how} after {duration(event.seconds)}{best}"
+            bad = (
+                f"; {count(event.clips_left_out, 'clip')} left out, see quarantine.txt" if event.clips_left_out else ""
+            )
+            return f"{how} after {duration(event.seconds)}{best}{bad}"
         case RunInterrupted():
             saved = f"{event.checkpoint} is saved" if event.checkpoint else "nothing was there to save"
             return f"interrupted by {event.signal} at step {event.step}; {saved}"

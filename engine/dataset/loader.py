@@ -8,7 +8,8 @@ and named; no other clip takes its place.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +53,9 @@ class View:
     mirrored: bool = False
 
 
+Item = tuple[int, View | str]  # a clip's number, with its view or the reason why there is none
+
+
 class ClipDataset(Dataset):
     """Decodes one clip. An item is asked for by (epoch, clip number)."""
 
@@ -60,12 +64,16 @@ class ClipDataset(Dataset):
         self.recipe = recipe
         self.mirror = mirror_of(recipe.dataset.classes)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[int, View | str]:
+    def __getitem__(self, item: tuple[int, int]) -> Item:
+        """An odd file never ends a training by itself; too many of them do."""
         epoch, number = item
         try:
             return number, self.view(self.clips[number], epoch, number)
         except DecodeError as error:
             return number, str(error)
+        except Exception as error:
+            traceback.print_exc()  # into log.txt
+            return number, f"unexpected {type(error).__name__}: {error}"
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -78,8 +86,7 @@ class ClipDataset(Dataset):
         """What the model sees of a clip. Raises DecodeError."""
         raise TypeError("a ClipDataset says in a subclass which frames it shows")
 
-    def batch_of(self, items: list[tuple[int, View | str]]) -> Batch:
-        """Clip numbers, each with its view or the reason why there is none."""
+    def batch_of(self, items: list[Item]) -> Batch:
         good = [(number, view) for number, view in items if isinstance(view, View)]
         return Batch(
             frames=self._frames([view for _, view in good]) if good else torch.empty(0),
@@ -137,7 +144,10 @@ class ClipsAtTestTime(ClipDataset):
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
-    """The clip numbers of each batch. Set `epoch`, and `done` to leave out an epoch's first batches (resume)."""
+    """The clip numbers of each batch. Set `epoch`, and `done` to leave out an epoch's first batches (resume).
+
+    A clip that `leaves_out` names is not in its batch, which is smaller for it; no other one takes its place.
+    """
 
     def __init__(self, clips: int, batch_size: int, shuffle_seed: int | None = None, chances: np.ndarray | None = None):
         """shuffle_seed: None for the order of the list. chances: of each clip to be drawn, float [clips]; an epoch
@@ -145,11 +155,13 @@ class Batches(Sampler[list[tuple[int, int]]]):
         self.clips, self.batch_size, self.shuffle_seed, self.chances = clips, batch_size, shuffle_seed, chances
         self.epoch = 1
         self.done = 0
+        self.leaves_out: Callable[[int], bool] = lambda number: False
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = self._order()
         for start in range(self.done * self.batch_size, self.clips, self.batch_size):
-            yield [(self.epoch, int(number)) for number in order[start : start + self.batch_size]]
+            numbers = map(int, order[start : start + self.batch_size])
+            yield [(self.epoch, number) for number in numbers if not self.leaves_out(number)]
 
     def _order(self) -> np.ndarray:
         """A function of the seed and the epoch."""
@@ -173,12 +185,12 @@ def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memor
         collate_fn=dataset.batch_of,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=_leave_signals_to_the_trainer,
+        worker_init_fn=leave_signals_to_the_trainer,
         generator=torch.Generator(),  # a loader that draws from the global one changes what dropout draws next
     )
 
 
-def _leave_signals_to_the_trainer(worker: int) -> None:
+def leave_signals_to_the_trainer(worker: int = 0) -> None:
     """Ctrl-C reaches the whole process group; the trainer finishes its step first and then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

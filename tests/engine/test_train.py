@@ -21,7 +21,6 @@ from engine.checkpoint import load_checkpoint
 from engine.errors import DataError, DeviceError, RecipeError, TrainingError, WeightsError
 from engine.events import (
     CheckpointSaved,
-    ClipSkipped,
     EventLog,
     LogReader,
     Message,
@@ -186,20 +185,6 @@ def test_what_is_reused_is_reported_and_reused(tmp_path: Path, videos: Path) -> 
     assert state.weights is not None and state.weights.reinitialised == 0
     before, after = (load_checkpoint(path)["model"] for path in (source, second.checkpoints / "last.pt"))
     assert torch.allclose(before["head.fc.weight"], after["head.fc.weight"], atol=1e-6)
-
-
-def test_a_clip_that_does_not_decode_is_left_out_and_named(tmp_path: Path) -> None:
-    root = make_dataset(tmp_path / "videos")
-    broken = root / "train" / "rises" / "1.mp4"
-    broken.write_bytes(b"no video")
-    run = new_run(tmp_path, root, dataset="max_bad_fraction = 0.1")
-    state = train(run)
-    assert isinstance(state.ended, RunFinished)
-    assert [Path(event.path).name for event in events_of(run, ClipSkipped)] == ["1.mp4"] * 2  # once an epoch
-
-    strict = new_run(tmp_path, root, "strict", dataset="max_bad_fraction = 0.01")
-    with pytest.raises(DataError, match=r"1 of 18 clips cannot be decoded.*max_bad_fraction.*1\.mp4"):
-        train(strict)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_spoilt(tmp_path: Path, videos: Path) -> None:

@@ -159,7 +159,7 @@ async def test_events_and_warnings_are_listed(live):
         text = screen_text(app)
         assert "0:00:00 · weights from tsn-r50-kinetics400.pth" in text
         assert "0:00:50 ! warning: 12 clips are shorter" in text
-        assert "! skipped videos/打篮球/v_07.avi: moov atom not found" in text
+        assert "! left out videos/打篮球/v_07.avi: moov atom not found" in text
         assert "0:02:00 ★ epoch 3/8: validation top-1 64.2 % (chance 16.7 %)" in text
 
 

@@ -90,7 +90,7 @@ def test_a_pipe_gets_one_plain_line_for_everything(finished):
     assert validated in lines
     assert "saved checkpoints/best.pt at step 40" in lines
     assert "warning: 12 clips are shorter than 8 frames; their frames repeat." in lines
-    assert "skipped videos/打篮球/v_07.avi: moov atom not found" in lines
+    assert "left out videos/打篮球/v_07.avi: moov atom not found" in lines
     assert lines[-1] == "finished after 1 min 30 s, best top-1 42.0 % in epoch 2"
 
 

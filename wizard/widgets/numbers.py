@@ -59,7 +59,8 @@ def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
     if state.weights:
         yield "reused", Content(f"{percent(state.weights.backbone_share)} of the backbone")
     if state.skipped:
-        yield "skipped", Content.styled(count(len(state.skipped), "clip"), "$warning")
+        bad = len({event.path for event in state.skipped})
+        yield "left out", Content.styled(f"{count(bad, 'clip')}, see Events", "$warning")
 
 
 def _data_wait(share: float) -> Content:
