@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from engine.dataset.loader import Batch, Batches, ClipDataset, Item, View, build_loader, leave_signals_to_the_trainer
 from engine.errors import DeviceError
@@ -257,8 +258,8 @@ def _raising_when_one_dies(processes: Sequence[BaseProcess]) -> Iterator[None]:
 
 @contextmanager
 def _keeping_the_signal_handler() -> Iterator[None]:
-    """torch installs one for dying workers that raises wherever the program stands, be it in the middle of an optimiser
-    step or of a checkpoint."""
+    """torch's loaders install one for dying workers that raises wherever the program stands, be it in the middle of an
+    optimiser step or of a checkpoint. One that an earlier loader has left goes too."""
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -266,7 +267,8 @@ def _keeping_the_signal_handler() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+        is_torchs = getattr(before, "__module__", "") == signal_handling.__name__
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if is_torchs or before is None else before)
 
 
 def _tells_of_a_loss(error: Exception) -> bool:

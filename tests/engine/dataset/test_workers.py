@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.data import get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from engine.dataset.clips import Clip
 from engine.dataset.loader import Batch, Batches, ValidationClips, View, build_loader
@@ -177,8 +178,13 @@ def test_what_is_left_out_is_not_tried_and_moves_no_other_clip(workers: int, cli
     assert_equal(found, undisturbed(clips, without=(4, 5)))
 
 
-def test_a_death_is_told_when_a_batch_is_asked_for_and_not_in_the_middle_of_a_step(clips: list[Clip]) -> None:
-    """torch's own signal handler would raise wherever the trainer stands."""
+def test_a_death_is_told_when_a_batch_is_asked_for_and_not_in_the_middle_of_a_step(
+    clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's own signal handler would raise wherever the trainer stands, also one that another loader has left."""
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    next(iter(build_loader(ValidationClips(clips, recipe()), Batches(2, 2), 1, pin_memory=False)))
+    assert callable(signal.getsignal(signal.SIGCHLD))
     batches = Batches(CLIPS, 2)
     loader = ClipLoader(ValidationClips(clips, recipe()), batches, 2, pin_memory=False)
     arriving = iter(loader)
