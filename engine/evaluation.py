@@ -1,18 +1,16 @@
-"""How good a model is on labelled clips: loss, accuracies, confusions, and a report a person can open."""
+"""How good a model is on labelled clips: one pass over them, and a report a person can open."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from engine.atomic import write_text
@@ -22,29 +20,11 @@ from engine.dataset.loader import Batch, Batches, ClipsAtTestTime, ValidationCli
 from engine.dataset.mirror import mirror_of, require_mirror_images
 from engine.dataset.workers import ClipLoader
 from engine.device import autocast
+from engine.metrics import Metrics, tally_for
 from engine.recipe import Recipe
-from engine.torchvision_schemas import torchmetrics
 
-
-@dataclass(frozen=True)
-class Metrics:
-    """Over the clips that could be decoded. Accuracies are shares, 0..1; NaN where there was no clip."""
-
-    loss: float
-    top1: float
-    top5: float  # top-k, k = min(5, classes)
-    mean_class_accuracy: float  # over the classes that have clips
-    per_class: list[float]  # NaN where a class has no clip
-    confusion: torch.Tensor  # int64 [true class, predicted class]
-    predictions: list[tuple[int, int, float]]  # (clip number, predicted class, its probability)
-
-    def most_confused(self, most: int = 5) -> list[tuple[int, int, int]]:
-        """(true class, predicted class, clips), the most frequent mistakes first."""
-        mistakes = self.confusion.clone().fill_diagonal_(0)
-        counts, places = mistakes.flatten().sort(descending=True, stable=True)
-        classes = len(mistakes)
-        pairs = zip(places[:most].tolist(), counts[:most].tolist(), strict=True)
-        return [(place // classes, place % classes, count) for place, count in pairs if count > 0]
+# Between the classes of one clip; a csv dataset may write them so too.
+SEPARATOR = "|"
 
 
 def evaluate(
@@ -72,36 +52,13 @@ def measure(
     between_batches: Callable[[Batch], None] = lambda batch: None,
 ) -> Metrics:
     """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
-    classes = int(recipe.head.num_classes)
-    metrics = torchmetrics.classification
-    top1 = metrics.MulticlassAccuracy(classes, average="micro").to(device)
-    top5 = metrics.MulticlassAccuracy(classes, top_k=min(5, classes), average="micro").to(device)
-    confusion = metrics.MulticlassConfusionMatrix(classes).to(device)
-    losses: list[torch.Tensor] = []
-    predictions: list[tuple[int, int, float]] = []
+    tally = tally_for(recipe, device)
     with _evaluating(model):
         for batch in loader:
             if len(batch.labels):
-                labels = batch.labels.to(device)  # [B]
-                scores = _scores(model, batch.frames.to(device), recipe)  # log-probabilities [B, num_classes]
-                losses.append(F.nll_loss(scores, labels, reduction="none"))
-                top1.update(scores, labels)
-                top5.update(scores, labels)
-                confusion.update(scores, labels)
-                probability, predicted = scores.exp().max(dim=1)
-                predictions += zip(batch.clips, predicted.tolist(), probability.tolist(), strict=True)
+                tally.add(batch.clips, _logits(model, batch.frames.to(device), recipe), batch.labels.to(device))
             between_batches(batch)
-    counts = confusion.compute().cpu()
-    per_class = counts.diag() / counts.sum(dim=1)  # 0/0 is NaN: a class without clips
-    return Metrics(
-        loss=float(torch.cat(losses).mean()) if losses else float("nan"),
-        top1=float(top1.compute()) if losses else float("nan"),
-        top5=float(top5.compute()) if losses else float("nan"),
-        mean_class_accuracy=float(per_class.nanmean()),
-        per_class=per_class.tolist(),
-        confusion=counts,
-        predictions=predictions,
-    )
+    return tally.metrics()
 
 
 @contextmanager
@@ -116,8 +73,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
-    """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → log-probabilities [B, num_classes].
+def _logits(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → float32 logits [B, views, num_classes].
 
     No more views go through the model at once than a training batch has clips: thirty may not fit into memory.
     """
@@ -125,12 +82,9 @@ def _scores(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Ten
     portions = views.flatten(0, 1).split(recipe.schedule.batch_size)
     with autocast(frames.device, recipe.run.precision):
         logits = torch.cat([model(normalise(portion, recipe.model)) for portion in portions])
-    logits = logits.float().unflatten(0, views.shape[:2])  # [B, views, num_classes]
-    if recipe.run.test_crops == 10 and frames.dim() == 6:
-        logits = _as_seen_in_the_mirror(logits, recipe)
-    if recipe.run.average_clips == "score":
-        return logits.mean(dim=1).log_softmax(dim=1)
-    return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(views.shape[1])  # log of the mean probability
+    logits = logits.float().unflatten(0, views.shape[:2])
+    has_mirrored_views = frames.dim() == 6 and recipe.run.test_crops == 10
+    return _as_seen_in_the_mirror(logits, recipe) if has_mirrored_views else logits
 
 
 def _as_seen_in_the_mirror(logits: torch.Tensor, recipe: Recipe) -> torch.Tensor:
@@ -148,20 +102,28 @@ def _as_seen_in_the_mirror(logits: torch.Tensor, recipe: Recipe) -> torch.Tensor
 
 
 def write_report(folder: Path, metrics: Metrics, clips: Sequence[Clip], classes: Sequence[str]) -> None:
-    """confusion.csv, per_class.csv and predictions.csv, each replaced as a whole."""
+    """per_class.csv, predictions.csv and, where a clip has one class, confusion.csv, each replaced as a whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    counts = metrics.confusion.tolist()
+    if metrics.probabilities is not None:
+        _report_on_several_classes(folder, metrics, metrics.probabilities, clips, classes)
+    elif metrics.confusion is not None:
+        _report_on_one_class(folder, metrics, metrics.confusion.tolist(), clips, classes)
+
+
+def _report_on_one_class(
+    folder: Path, metrics: Metrics, confusion: list[list[int]], clips: Sequence[Clip], classes: Sequence[str]
+) -> None:
     _write_csv(
         folder / "confusion.csv",
         ["true class", *classes],
-        [[name, *row] for name, row in zip(classes, counts, strict=True)],
+        [[name, *row] for name, row in zip(classes, confusion, strict=True)],
     )
     _write_csv(
         folder / "per_class.csv",
         ["class", "clips", "accuracy"],
         [
             [name, sum(row), f"{accuracy:.4f}" if sum(row) else ""]
-            for name, row, accuracy in zip(classes, counts, metrics.per_class, strict=True)
+            for name, row, accuracy in zip(classes, confusion, metrics.per_class, strict=True)
         ],
     )
     _write_csv(
@@ -170,6 +132,37 @@ def write_report(folder: Path, metrics: Metrics, clips: Sequence[Clip], classes:
         [
             [clips[number].name, classes[clips[number].label], classes[predicted], f"{probability:.4f}"]
             for number, predicted, probability in metrics.predictions
+        ],
+    )
+
+
+def _report_on_several_classes(
+    folder: Path, metrics: Metrics, probabilities: torch.Tensor, clips: Sequence[Clip], classes: Sequence[str]
+) -> None:
+    measured = [clips[number] for number, _, _ in metrics.predictions]
+    of_class = Counter(label for clip in measured for label in clip.all_labels)
+    _write_csv(
+        folder / "per_class.csv",
+        ["class", "clips", "average precision"],
+        [
+            [name, of_class[label], f"{precision:.4f}" if of_class[label] else ""]
+            for label, (name, precision) in enumerate(zip(classes, metrics.per_class, strict=True))
+        ],
+    )
+    _write_csv(
+        folder / "predictions.csv",
+        ["file", "true classes", "predicted classes", "likeliest class", "probability"],
+        [
+            [
+                clip.name,
+                SEPARATOR.join(classes[label] for label in clip.all_labels),
+                SEPARATOR.join(classes[label] for label in (said > 0.5).nonzero().flatten().tolist()),
+                classes[likeliest],
+                f"{probability:.4f}",
+            ]
+            for clip, said, (_, likeliest, probability) in zip(
+                measured, probabilities, metrics.predictions, strict=True
+            )
         ],
     )
 

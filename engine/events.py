@@ -42,8 +42,9 @@ class RunStarted(Event):
     precision: str
     workers: int
     parameters: int
-    chance: float  # accuracy of guessing the commonest validation class
+    chance: float  # the key metric of always calling the commonest validation classes the likeliest
     first_step: int = 0  # steps already done when this process took over; later ones in the log are undone
+    key_metric: str = "top1"  # of Validation: what decides which epoch is the best
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Step(Event):
     step: int  # optimiser steps done, 1-based, over the whole run
     epoch: int  # 1-based
     loss: float
-    accuracy: float  # top-1 on training clips as augmented, 0..1
+    accuracy: float  # the key metric on training clips as augmented, 0..1
     lr: float
     grad_norm: float
     clips_per_s: float
@@ -99,7 +100,8 @@ class ValidationStarted(Event):
 
 @dataclass(frozen=True)
 class Validation(Event):
-    """One pass over the validation clips."""
+    """One pass over the validation clips. Where a clip has several classes (head.multi_label), top-k is how often one
+    of the k likeliest is among its own, per_class holds average precisions, and there are no confusions."""
 
     epoch: int
     step: int
@@ -110,6 +112,15 @@ class Validation(Event):
     per_class: list[float]  # accuracy a class, NaN where a class has no clip
     confused: list[list[Any]]  # [true class, predicted class, clips], the most frequent first
     best: bool
+    mean_average_precision: float = math.nan  # of several classes a clip: over the classes that have clips
+    sample_map: float = math.nan  # of several classes a clip: of each clip's ranking of the classes, over the clips
+    key_metric: str = "top1"  # which of these numbers decides what is best
+
+    @property
+    def key(self) -> float:
+        """The key metric's value; NaN where this version knows no such metric."""
+        value = getattr(self, self.key_metric, math.nan)
+        return value if isinstance(value, float) else math.nan
 
 
 @dataclass(frozen=True)
@@ -133,11 +144,15 @@ class Resumed(Event):
 
 @dataclass(frozen=True)
 class RunFinished(Event):
+    """key_metric says which of the best_… is the run's; the others are NaN, as are all where nothing was validated."""
+
     best_top1: float
     best_epoch: int
     seconds: float
     stopped_early: bool = False  # by the word `stop`
     clips_left_out: int = 0  # training and validation clips that could not be decoded
+    best_sample_map: float = math.nan
+    key_metric: str = "top1"
 
 
 @dataclass(frozen=True)
@@ -309,8 +324,8 @@ class RunState:
     @property
     def best(self) -> Validation | None:
         """The best validation so far (the earliest of equals)."""
-        measured = [done for done in self.validations if not math.isnan(done.top1)]
-        return max(measured, key=lambda done: done.top1, default=None)
+        measured = [done for done in self.validations if not math.isnan(done.key)]
+        return max(measured, key=lambda done: done.key, default=None)
 
     @property
     def total_steps(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from engine.atomic import write_text
 from engine.checkpoint import load_checkpoint, weights_in
@@ -14,11 +15,14 @@ from engine.model import build_model
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder
 
+# null where it says nothing of a dataset of this kind: accuracies of one class a clip, or precisions of several.
+_MEASURED = ("loss", "top1", "top5", "mean_class_accuracy", "sample_map", "mean_average_precision")
+
 
 def test_run(run: RunFolder) -> Metrics:
     """Evaluates checkpoints/best.pt (last.pt where nothing was validated) on the validation clips.
 
-    Writes report/test/{test.json, confusion.csv, per_class.csv, predictions.csv}.
+    Writes test.json and what `write_report` writes into report/test.
     """
     recipe = load_recipe(run.recipe)
     clips = read_clips(recipe.dataset, len(recipe.dataset.classes) or None, recipe.model.modality)
@@ -38,10 +42,8 @@ def test_run(run: RunFolder) -> Metrics:
     summary = {
         "clips": len(metrics.predictions),
         "skipped": len(clips.val) - len(metrics.predictions),
-        "top1": metrics.top1,
-        "top5": metrics.top5,
-        "mean_class_accuracy": metrics.mean_class_accuracy,
-        "loss": metrics.loss,
+        **{name: None if math.isnan(value := getattr(metrics, name)) else value for name in _MEASURED},
+        "key_metric": metrics.key_metric,
         "segments": recipe.run.test_segments or recipe.model.frames,
         "test_clips": recipe.run.test_clips,
         "crops": recipe.run.test_crops,

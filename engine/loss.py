@@ -58,11 +58,3 @@ def build_loss(recipe: Recipe, class_weights: torch.Tensor | None = None) -> Cli
         class_weights = torch.ones(int(recipe.head.num_classes))
     kind = AnyOfTheClasses if recipe.head.multi_label else OneOfTheClasses
     return kind(recipe.schedule.label_smoothing, class_weights)
-
-
-def recognised(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Whether the highest score is the clip's class, or the largest (or one) of its shares → bool [B]."""
-    best = logits.argmax(dim=1)
-    if targets.dim() == 1:
-        return best == targets
-    return targets.gather(1, best[:, None])[:, 0] == targets.amax(dim=1)

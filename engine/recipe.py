@@ -215,6 +215,11 @@ class Head(Table):
     init_std: float = Field(default=0.01, gt=0)
     """Standard deviation of a newly initialised last layer."""
 
+    @property
+    def key_metric(self) -> str:
+        """What decides which epoch is the best, by its name in a Validation event."""
+        return "sample_map" if self.multi_label else "top1"
+
 
 class Dataset(Table):
     """Decision 2: which clips, which frames, which augmentation."""

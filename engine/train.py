@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -23,9 +24,9 @@ from engine.events import (
     Validation,
     ValidationStarted,
 )
-from engine.loss import recognised
 from engine.memory import is_out_of_memory
 from engine.meter import Meter
+from engine.metrics import training_accuracy
 from engine.recipe import Recipe
 from engine.run_folder import RunFolder
 from engine.schedule import clip_gradients
@@ -70,9 +71,11 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
             training.save()
             raise
     training.seconds += meter.now() - began
+    key_metric = training.recipe.head.key_metric
     log.write(
         RunFinished,
-        best_top1=training.best_top1 if training.best_epoch else float("nan"),
+        **{"best_top1": math.nan, f"best_{key_metric}": training.best if training.best_epoch else math.nan},
+        key_metric=key_metric,
         best_epoch=training.best_epoch,
         seconds=training.seconds,
         stopped_early=stopped,
@@ -88,7 +91,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
     for batch in meter.waiting_for(training.loader):
         report_skipped(training, batch)
         if len(batch.labels):
-            losses, correct = gradients_of(training, batch)  # [B], [B]
+            losses, accuracy = gradients_of(training, batch)  # [B], [B]
             scaler.unscale_(optimizer)
             grad_norm = clip_gradients(model.parameters(), schedule)
             stop_if_not_finite(training, losses, grad_norm, batch)
@@ -96,7 +99,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
             scaler.update()
             if training.average:
                 training.average.update_parameters(model)
-            meter.add(losses, correct, grad_norm)
+            meter.add(losses, accuracy, grad_norm)
         training.scheduler.step()
         training.step += 1
         log_step(training, meter)
@@ -105,14 +108,14 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
 
 
 def gradients_of(training: Training, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients of the batch's mean loss, summed over micro-batches → the loss of each clip [B], and whether it was
-    recognised [B]. Where a micro-batch does not fit into memory, all is done again in halves."""
+    """Gradients of the batch's mean loss, summed over micro-batches → the loss of each clip [B], and its
+    training_accuracy [B]. Where a micro-batch does not fit into memory, all is done again in halves."""
     while True:
         training.optimizer.zero_grad()
         try:
             parts = [backward(training, *part, of=len(batch.labels)) for part in batch.split(training.micro_batch_size)]
-            losses, correct = (torch.cat(each) for each in zip(*parts, strict=True))
-            return losses, correct
+            losses, accuracy = (torch.cat(each) for each in zip(*parts, strict=True))
+            return losses, accuracy
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -130,7 +133,8 @@ def backward(
         logits = training.model(frames)  # [b, num_classes]
     losses = training.loss(logits.float(), targets)  # [b]
     training.scaler.scale(losses.sum() / of).backward()
-    return losses.detach(), recognised(logits.detach(), targets)
+    accuracy = training_accuracy(logits.detach().float(), targets, training.recipe.head.multi_label)  # [b]
+    return losses.detach(), accuracy
 
 
 def save_where_due(training: Training, meter: Meter) -> None:
@@ -166,10 +170,10 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
         control.attend(can_checkpoint=False)
 
     metrics = measure(training.model_to_measure, training.val_loader, training.recipe, training.device, between_batches)
-    best = metrics.top1 > training.best_top1
+    best = metrics.key > training.best
     training.validations_since_best = 0 if best else training.validations_since_best + 1
     if best:
-        training.best_top1, training.best_epoch = metrics.top1, epoch
+        training.best, training.best_epoch = metrics.key, epoch
         write_report(training.run.report, metrics, clips, training.clips.classes)
     training.log.write(
         Validation,
@@ -182,6 +186,9 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
         per_class=metrics.per_class,
         confused=[list(pair) for pair in metrics.most_confused()],
         best=best,
+        mean_average_precision=metrics.mean_average_precision,
+        sample_map=metrics.sample_map,
+        key_metric=metrics.key_metric,
     )
     meter.leave_out(began)
     return best

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from engine.checkpoint import drop_old_epochs, load_newest, make_last, remove_leftovers, save_checkpoint
 from engine.dataset.balance import chances, class_weights
-from engine.dataset.clips import Clip, ClipLists, packed
+from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
@@ -42,6 +42,7 @@ from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.loss import ClipLoss, build_loss
 from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
 from engine.meter import Meter
+from engine.metrics import chance_level
 from engine.mixing import Mix, build_mix
 from engine.model import build_model
 from engine.provenance import write_provenance
@@ -54,7 +55,7 @@ from engine.weights.load import LoadReport, initialise
 
 # What a training counts as it goes, besides the state of its parts.
 _COUNTERS = (
-    "epoch", "step", "best_top1", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
+    "epoch", "step", "best", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
 )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ class Training:
     micro_batch_size: int  # clips on the device at a time; smaller after a step that did not fit into memory
     epoch: int = 1  # the one being trained, 1-based
     step: int = 0  # optimiser steps done in the whole run
-    best_top1: float = -1.0
+    best: float = -1.0  # of the key metric
     best_epoch: int = 0
     validations_since_best: int = 0
     seconds: float = 0.0  # of earlier processes, for the sum at the end
@@ -383,7 +384,8 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
         precision=recipe.run.precision,
         workers=int(recipe.run.workers),
         parameters=sum(parameter.numel() for parameter in training.model.parameters()),
-        chance=_chance(clips.val or clips.train),
+        chance=chance_level(clips.val or clips.train, recipe),
+        key_metric=recipe.head.key_metric,
         first_step=training.step,
     )
     for note in clips.notes:
@@ -416,8 +418,3 @@ def _say_what_is_frozen(training: Training) -> None:
         f'Frozen{until}: freeze = "{schedule.freeze}". {learning:,} of {sum(p.numel() for p in parameters):,} '
         "parameters learn."
     )
-
-
-def _chance(clips: Sequence[Clip]) -> float:
-    """Accuracy of always guessing the commonest class."""
-    return max(packed(clips).label_counts().values()) / len(clips)

@@ -220,7 +220,7 @@ def runs(
 ) -> None:
     """List the runs here, the latest last."""
     from engine.run_folder import find_runs
-    from wizard.words import percent
+    from wizard.words import metric_name, percent
 
     rows: list[dict[str, Any]] = []
     for folder in find_runs(output):
@@ -233,6 +233,8 @@ def runs(
                 "epoch": state.steps[-1].epoch if state.steps else 0,
                 "epochs": state.started.epochs if state.started else 0,
                 "best_top1": best.top1 if best else None,
+                "key_metric": best.key_metric if best else None,
+                "best": best.key if best else None,
                 "best_epoch": best.epoch if best else None,
             }
         )
@@ -246,11 +248,13 @@ def runs(
             row["name"],
             row["status"],
             f"{row['epoch']}/{row['epochs']}",
-            f"{percent(row['best_top1'])} (epoch {row['best_epoch']})" if row["best_epoch"] else "–",
+            f"{metric_name(row['key_metric'])} {percent(row['best'])} (epoch {row['best_epoch']})"
+            if row["best_epoch"]
+            else "–",
         ]
         for row in rows
     ]
-    _print_table(["RUN", "STATUS", "EPOCH", "BEST TOP-1"], cells)
+    _print_table(["RUN", "STATUS", "EPOCH", "BEST"], cells)
 
 
 @app.command(name="import")

@@ -34,7 +34,7 @@ from wizard.widgets.log_tail import LogTail
 from wizard.widgets.numbers import Numbers
 from wizard.widgets.question import Question
 from wizard.widgets.status import StatusBar, waiting_for
-from wizard.words import duration, quoted, resume_command, what_next
+from wizard.words import accuracy_name, duration, quoted, resume_command, sentence_case, what_next
 
 SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1
@@ -189,7 +189,7 @@ class DashboardScreen(Screen[None]):
             case Validation():
                 epochs = self._epochs(event.step)
                 self._loss[1].points.append(epochs, event.loss)
-                self._accuracy[1].points.append(epochs, event.top1)
+                self._accuracy[1].points.append(epochs, event.key)
             case CheckpointSaved() if self._is_save_asked:
                 self._is_save_asked = False
                 self.notify(f"Saved {event.path}, step {event.step:,}.", markup=False)
@@ -224,7 +224,9 @@ class DashboardScreen(Screen[None]):
             curve.epochs = started.epochs if started else 0
             curve.waiting = waiting_for(self.status, started.train_clips if started else 0)
         if started:
-            self.query_one("#accuracy", Curve).level = ("chance", started.chance)
+            accuracy = self.query_one("#accuracy", Curve)
+            accuracy.title = sentence_case(accuracy_name(started))
+            accuracy.level = ("chance", started.chance)
 
     def _draw_end(self) -> None:
         text = what_next(self.run, self.status, self.state.ended)

@@ -27,7 +27,7 @@ from engine.events import (
     WeightsLoaded,
 )
 from engine.run_folder import RunFolder
-from wizard.words import count, describe, duration, number, percent, printable, rate
+from wizard.words import accuracy_name, count, describe, duration, number, percent, printable, rate
 
 POLL_SECONDS = 0.1
 SLICE_BYTES = 1 << 20
@@ -119,7 +119,7 @@ class Progress:
         elif isinstance(event, Step | Validation) and state.steps:
             last = state.steps[-1]
             words = f"epoch {last.epoch}/{state.started.epochs}"
-            bar.update(self._task, description=words, figures=_figures(last), completed=last.step)
+            bar.update(self._task, description=words, figures=_figures(last, state.started), completed=last.step)
         elif state.ended is not None:
             bar.stop()
 
@@ -135,9 +135,10 @@ def _make_bar(stream: TextIO) -> Bar:
     )
 
 
-def _figures(step: Step) -> str:
+def _figures(step: Step, started: RunStarted) -> str:
+    name = "acc" if started.key_metric == "top1" else accuracy_name(started)
     return (
-        f"ETA {duration(step.eta_s)}  loss {number(step.loss)}  acc {percent(step.accuracy)}  lr {rate(step.lr)}  "
+        f"ETA {duration(step.eta_s)}  loss {number(step.loss)}  {name} {percent(step.accuracy)}  lr {rate(step.lr)}  "
         f"{number(step.clips_per_s, 3)} clips/s"
     )
 

@@ -102,6 +102,13 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+# Of test.json, in the order in which they are printed; what says nothing of the dataset is null there.
+_TESTED = {
+    "sample_map": "mAP", "mean_average_precision": "class mAP", "top1": "top-1", "top5": "top-5",
+    "mean_class_accuracy": "mean class",
+}  # fmt: skip
+
+
 def measure(run: RunFolder, as_json: bool) -> int:
     """`ftwiz test`: the engine measures, in a process of its own; what it found is printed."""
     command = [sys.executable, "-P", "-m", "engine", str(run.path), "--test"]
@@ -115,8 +122,7 @@ def measure(run: RunFolder, as_json: bool) -> int:
     views = f"{count(result['segments'], 'frame')} × {count(result['crops'], 'crop')}"
     if result["test_clips"] > 1:
         views = f"{count(result['test_clips'], 'place')} in time × {views}"
-    top1, top5, mean = (percent(result[name]) for name in ("top1", "top5", "mean_class_accuracy"))
-    print(f"top-1 {top1}  top-5 {top5}  mean class {mean}")
+    print("  ".join(f"{name} {percent(result[key])}" for key, name in _TESTED.items() if result[key] is not None))
     skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""
     print(f"{count(result['clips'], 'clip')}, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)
     return code

@@ -30,6 +30,9 @@ from engine.run_folder import RunFolder, Status
 
 UNKNOWN = "–"
 
+# What the metrics of a Validation event are called. mAP is the mean of the clips' own, as for Multi-Moments in Time.
+METRIC_NAMES = {"top1": "top-1", "sample_map": "mAP", "mean_average_precision": "class mAP"}
+
 
 def percent(share: float) -> str:
     """0.4167 → "41.7 %"."""
@@ -133,8 +136,9 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
             total = f"/{started.epochs * started.steps_per_epoch}" if started else ""
             return (
                 f"epoch {event.epoch}{epochs}  step {event.step}{total}  loss {number(event.loss)}  "
-                f"accuracy {percent(event.accuracy)}  lr {rate(event.lr)}  {number(event.clips_per_s, 3)} clips/s  "
-                f"data wait {percent(event.data_wait)}  ETA {duration(event.eta_s)}"
+                f"{accuracy_name(started)} {percent(event.accuracy)}  lr {rate(event.lr)}  "
+                f"{number(event.clips_per_s, 3)} clips/s  data wait {percent(event.data_wait)}  "
+                f"ETA {duration(event.eta_s)}"
             )
         case ClipSkipped():
             return f"left out {event.path}: {event.reason}"
@@ -143,11 +147,9 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
         case Validation():
             best = ", the best so far" if event.best else ""
             chance = f" (chance {percent(started.chance)})" if started else ""
-            top5 = f", top-5 {percent(event.top5)}" if has_top5(event) else ""
-            return (
-                f"epoch {event.epoch}{epochs}: validation top-1 {percent(event.top1)}{chance}{top5}, "
-                f"loss {number(event.loss)}{best}"
-            )
+            others = "".join(f", {name} {percent(share)}" for name, share in other_metrics(event))
+            key = f"{metric_name(event.key_metric)} {percent(event.key)}{chance}"
+            return f"epoch {event.epoch}{epochs}: validation {key}{others}, loss {number(event.loss)}{best}"
         case CheckpointSaved():
             return f"saved {event.path} at step {event.step}"
         case Paused():
@@ -156,7 +158,9 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
             return f"goes on from step {event.step}"
         case RunFinished():
             how = "stopped as asked" if event.stopped_early else "finished"
-            best = f", best top-1 {percent(event.best_top1)} in epoch {event.best_epoch}" if event.best_epoch else ""
+            value = getattr(event, f"best_{event.key_metric}", math.nan)
+            best = f", best {metric_name(event.key_metric)} {percent(value)}" if event.best_epoch else ""
+            best += f" in epoch {event.best_epoch}" if event.best_epoch else ""
             bad = (
                 f"; {count(event.clips_left_out, 'clip')} left out, see quarantine.txt" if event.clips_left_out else ""
             )
@@ -169,9 +173,31 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
     return ""
 
 
-def has_top5(validation: Validation) -> bool:
-    """With five classes or fewer, the five likeliest are all there are: 100 % says nothing."""
-    return len(validation.per_class) > 5
+def metric_name(key: str) -> str:
+    """What to call a metric of a Validation event; its own name where a newer ftwiz wrote it."""
+    return METRIC_NAMES.get(key, key)
+
+
+def accuracy_name(started: RunStarted | None) -> str:
+    """What the `accuracy` of a run's steps is."""
+    return metric_name(started.key_metric) if started and started.key_metric != "top1" else "accuracy"
+
+
+def other_metrics(validation: Validation) -> list[tuple[str, float]]:
+    """What one line has room for besides the key metric: a name and a share each.
+
+    With five classes or fewer, the five likeliest are all there are: top-5 would be 100 % and say nothing.
+    """
+    several = not math.isnan(validation.sample_map)
+    found = [("class mAP", validation.mean_average_precision), ("top-1 hit", validation.top1)] if several else []
+    if len(validation.per_class) > 5:
+        found.append(("top-5 hit" if several else "top-5", validation.top5))
+    return found
+
+
+def sentence_case(text: str) -> str:
+    """A capital letter first, unless the word has one of its own, as mAP has."""
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
 def resume_command(run: RunFolder) -> str:
@@ -191,9 +217,8 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
     )
     match status, ended:
         case "finished", RunFinished():
-            sentence = describe(ended)
             more = f".\n{again}" if ended.stopped_early and resumable else "."
-            return sentence[0].upper() + sentence[1:] + more
+            return sentence_case(describe(ended)) + more
         case "interrupted", RunInterrupted():
             return f"Interrupted by {ended.signal} at step {ended.step}.\n{again}"
         case "failed", RunFailed():

@@ -325,3 +325,47 @@ def test_a_new_report_replaces_the_old(tmp_path: Path) -> None:
     for guess in (0, 1):
         write_report(tmp_path, measured(np.eye(2, dtype=np.float32)[[guess]], [0]), [Clip("a.mp4", 0)], ["a", "b"])
     assert rows(tmp_path / "confusion.csv")[1:] == [["a", "0", "1"], ["b", "0", "0"]]
+
+
+# --- several classes a clip -------------------------------------------------------------------------------------------
+
+
+class Says(nn.Module):
+    """The same logits of everything."""
+
+    def __init__(self, *logits: float):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.logits.expand(len(frames), -1)
+
+
+def test_the_report_on_several_classes(clips: list[Clip], tmp_path: Path) -> None:
+    """No confusions; the probabilities above a half are what was predicted, which may be nothing."""
+    names = ["dark", "a|b", "明るい"]
+    several = [
+        Clip(clip.path, of[0], labels=of) for clip, of in zip(clips, [(0, 2), (2,), (0,), (1,), (2,)], strict=True)
+    ]
+    settings = recipe(3)
+    settings = settings.model_copy(update={"head": settings.head.model_copy(update={"multi_label": True})})
+    found = evaluate(Says(2.0, -1.0, 1.0), several, settings)
+    assert found.key_metric == "sample_map" and found.key == found.sample_map == pytest.approx((1 + 0.5 + 1 + 0.5) / 4)
+    write_report(tmp_path, found, several, names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["per_class.csv", "predictions.csv"]
+    assert rows(tmp_path / "per_class.csv") == [
+        ["class", "clips", "average precision"],
+        ["dark", "2", "0.5000"],
+        ["a|b", "0", ""],
+        ["明るい", "3", "0.7500"],
+    ]
+    sure = f"{1 / (1 + math.exp(-2)):.4f}"
+    assert rows(tmp_path / "predictions.csv") == [
+        ["file", "true classes", "predicted classes", "likeliest class", "probability"],
+        [clips[0].path, "dark|明るい", "dark|明るい", "dark", sure],
+        [clips[1].path, "明るい", "dark|明るい", "dark", sure],
+        [clips[2].path, "dark", "dark|明るい", "dark", sure],
+        [clips[4].path, "明るい", "dark|明るい", "dark", sure],
+    ]
+    write_report(tmp_path, evaluate(Says(-2.0, -1.0, -3.0), several, settings), several, names)
+    assert rows(tmp_path / "predictions.csv")[1][2:] == ["", "a|b", f"{1 / (1 + math.exp(1)):.4f}"]

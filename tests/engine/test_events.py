@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -325,6 +325,29 @@ def test_the_best_is_the_earliest_of_equals_and_never_unmeasured() -> None:
     for done in (validation(2, 0.5), validation(3, 0.8), validation(4, 0.8), validation(5, math.nan)):
         state.apply(done)
     assert state.best is not None and state.best.epoch == 3
+
+
+def test_the_best_is_that_of_the_runs_own_key_metric() -> None:
+    """Two epochs disagree: the clips' mean average precision decides, as the event says, not the top-1 hits."""
+    epochs = [replace(validation(n, top1), sample_map=other, key_metric="sample_map") for n, top1, other in
+              [(1, 0.9, 0.2), (2, 0.1, 0.6), (3, 0.95, math.nan)]]  # fmt: skip
+    state = fold([started(), *epochs])
+    assert state.best is not None and (state.best.epoch, state.best.key) == (2, 0.6)
+    unknown = replace(validation(4, 0.5), key_metric="of a newer ftwiz")
+    assert math.isnan(unknown.key) and fold([started(), unknown]).best is None
+    assert math.isnan(replace(validation(4, 0.5), key_metric="per_class").key)
+
+
+def test_a_log_from_before_there_was_more_than_one_metric() -> None:
+    line = (
+        '{"v":1,"event":"validation","t":1.0,"epoch":1,"step":4,"loss":1.0,"top1":0.5,"top5":1.0,'
+        '"mean_class_accuracy":0.5,"per_class":[0.5],"confused":[],"best":true}'
+    )
+    event = from_line(line)
+    assert isinstance(event, Validation) and (event.key_metric, event.key) == ("top1", 0.5)
+    assert math.isnan(event.sample_map)
+    end = from_line('{"v":1,"event":"run_finished","t":2.0,"best_top1":0.5,"best_epoch":1,"seconds":2.0}')
+    assert isinstance(end, RunFinished) and (end.key_metric, end.best_top1) == ("top1", 0.5)
 
 
 @given(events=st.lists(ANY_EVENT, max_size=8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ from tests.runs import (
     make_run,
     started,
     step_at,
+    validation_at,
 )
 from wizard.dashboard import PANELS, SLICE_BYTES, DashboardScreen, WatchApp, farewell
 from wizard.widgets.curve import Curve
+from wizard.words import describe
 
 START = started()
 
@@ -161,6 +164,28 @@ async def test_events_and_warnings_are_listed(live):
         assert "0:00:50 ! warning: 12 clips are shorter" in text
         assert "! left out videos/打篮球/v_07.avi: moov atom not found" in text
         assert "0:02:00 ★ epoch 3/8: validation top-1 64.2 % (chance 16.7 %)" in text
+
+
+async def test_clips_of_several_classes_are_measured_by_their_own_metric(tmp_path):
+    """The curve, the headline, the classes and the words are those of average precision; nothing is confused."""
+    run = replace(START, key_metric="sample_map")
+    done = replace(
+        validation_at(120, run), sample_map=0.61, mean_average_precision=0.394, mean_class_accuracy=math.nan,
+        confused=[], key_metric="sample_map",
+    )  # fmt: skip
+    end = RunFinished(BEGIN + 130, math.nan, 3, 130.0, best_sample_map=0.61, key_metric="sample_map")
+    app = WatchApp(make_run(tmp_path / "run", [run, step_at(100, run), step_at(120, run), done, end]))
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause()
+        text = screen_text(app)
+        assert "★ epoch 3/8: validation mAP" in text  # the rest goes on in the next line
+        others = "mAP 61.0 %, class mAP 39.4 %, top-1 hit 64.2 %, top-5 hit 74.2 %, loss 1.039, the best so far"
+        assert describe(done).endswith(others)
+        assert "61.0 % mAP in epoch 3" in text and "epoch 3: average precision, mean 39.4 %" in text
+        assert "best mAP 61.0 % in epoch 3" in text and "class mean" not in text and "mistaken" not in text
+        accuracy = app.dashboard.query_one("#accuracy", Curve)
+        assert accuracy.lines[1].points.value(0) == 0.61 and accuracy.title == "mAP"
+        assert "─ mAP " in text and "Accuracy" not in text
 
 
 async def test_the_newest_event_stays_in_view_until_one_scrolls_up(live):

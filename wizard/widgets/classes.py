@@ -1,4 +1,7 @@
-"""Accuracy of each class in the last validation, the weakest first, and what is mistaken for what."""
+"""Accuracy of each class in the last validation, the weakest first, and what is mistaken for what.
+
+Where a clip has several classes, the average precision of each takes its place, and nothing is mistaken.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class ClassAccuracy(ScrollView, can_focus=True):
         def name(index: int) -> str:
             return printable(classes[index]) if 0 <= index < len(classes) else f"class {index}"
 
-        self._heading = f"epoch {validation.epoch}: mean over classes {percent(validation.mean_class_accuracy)}"
+        mean, several = validation.mean_class_accuracy, validation.mean_average_precision
+        is_precision = math.isnan(mean) and not math.isnan(several)
+        said = f"average precision, mean {percent(several)}" if is_precision else f"mean over classes {percent(mean)}"
+        self._heading = f"epoch {validation.epoch}: {said}"
         self._confused = [
             (name(int(true)), name(int(predicted)), int(clips))
             for true, predicted, clips in validation.confused[:PAIRS]

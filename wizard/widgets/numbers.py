@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from textual.containers import VerticalScroll
@@ -9,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.events import RunState
-from wizard.words import UNKNOWN, clock, count, has_top5, memory, number, percent, printable, rate
+from wizard.words import UNKNOWN, clock, count, memory, metric_name, number, other_metrics, percent, printable, rate
 
 DATA_BOUND = 0.5  # above this share of waiting, reading the clips decides how fast training is
 
@@ -33,7 +34,8 @@ class Numbers(VerticalScroll):
 def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
     started, step, best = state.started, state.steps[-1] if state.steps else None, state.best
     if best:
-        yield "best", Content.assemble((percent(best.top1), "bold $success"), f" in epoch {best.epoch}")
+        name = "" if best.key_metric == "top1" else f" {metric_name(best.key_metric)}"
+        yield "best", Content.assemble((percent(best.key), "bold $success"), f"{name} in epoch {best.epoch}")
     if step:
         yield "lr", Content(rate(step.lr))
         yield "grad norm", Content(number(step.grad_norm))
@@ -47,9 +49,10 @@ def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
         yield "saved", Content(f"{saved.path.rpartition('/')[2]}, step {saved.step:,}")
     if state.validations:
         last = state.validations[-1]
-        if has_top5(last):
-            yield "top-5", Content(percent(last.top5))
-        yield "class mean", Content(percent(last.mean_class_accuracy))
+        for name, share in other_metrics(last):
+            yield name, Content(percent(share))
+        if not math.isnan(last.mean_class_accuracy):
+            yield "class mean", Content(percent(last.mean_class_accuracy))
     if started:
         yield "chance", Content(percent(started.chance))
         yield "clips", Content(f"{started.train_clips:,} train, {started.val_clips:,} val")
