@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from engine.checkpoint import drop_old_epochs, load_newest, make_last, remove_leftovers, save_checkpoint
 from engine.dataset.balance import chances, class_weights
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_two_classes
 from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
