@@ -80,7 +80,9 @@ Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValida
 Channels = Annotated[tuple[float, ...], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
-Recognizer = Literal["tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast"]
+Recognizer = Literal[
+    "tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast", "r2plus1d", "r3d", "mc3", "s3d", "swin3d", "mvit",
+]  # fmt: skip
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -109,7 +111,8 @@ class Model(Table):
     others see all frames of a clip together."""
     backbone: str = "resnet50"
     """tsn: any torchvision image classifier; tsm, c2d, slowonly: a ResNet; i3d: a ResNet, or resnet50-heavy; slowfast:
-    a ResNet, or two (resnet101-resnet50)."""
+    a ResNet, or two (resnet101-resnet50); r2plus1d: a ResNet (MMAction2's) or r2plus1d_18 (torchvision's); r3d: r3d_18;
+    mc3: mc3_18; s3d: s3d; swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l, mvit_v1_b."""
     style: Literal["pytorch", "caffe"] = "pytorch"
     """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
     modality: Literal["rgb", "flow"] = "rgb"
@@ -132,6 +135,8 @@ class Model(Table):
     """slowfast: frames that the convolutions from the fast to the slow pathway reach over; an odd number."""
     lateral_norm: bool = False
     """slowfast: batch normalisation and a ReLU behind those convolutions."""
+    drop_path: Fraction = 0.1
+    """Transformers: the share of residual branches left out while training, rising from 0 to this at the last block."""
     norm_eval: bool = False
     """Keep batch normalisation in eval mode while training (its running statistics stay the pretrained ones)."""
     mean: Channels = (123.675, 116.28, 103.53)

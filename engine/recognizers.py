@@ -9,4 +9,10 @@ TITLES = {
     "i3d": "I3D",
     "slowonly": "SlowOnly",
     "slowfast": "SlowFast",
+    "r2plus1d": "R(2+1)D",
+    "r3d": "R3D",
+    "mc3": "MC3",
+    "s3d": "S3D",
+    "swin3d": "Video Swin",
+    "mvit": "MViT",
 }

@@ -11,20 +11,28 @@ from engine.errors import RecipeError
 from engine.head import build_head
 from engine.model.backbones import count_features, image_backbone
 from engine.model.c2d import c2d
+from engine.model.r2plus1d import r2plus1d
 from engine.model.recognizer import ClipRecognizer, Recognizer
 from engine.model.resnet3d import i3d, slowonly
 from engine.model.slowfast import slowfast
+from engine.model.torchvision_video import video_classifier
 from engine.model.tsm import TSM
 from engine.model.tsn import TSN
 from engine.recipe import Recipe
 
 # Those that see frames one by one take image classifiers; the others are 3D networks, each with a backbone of its own.
 FRAME_RECOGNIZERS: dict[str, type[TSN]] = {"tsn": TSN, "tsm": TSM}
-CLIP_BACKBONES: dict[str, Callable[[recipe.Model], nn.Module]] = {
+CLIP_BACKBONES: dict[str, Callable[[recipe.Model, int], nn.Module]] = {
     "c2d": c2d,
     "i3d": i3d,
     "slowonly": slowonly,
     "slowfast": slowfast,
+    "r2plus1d": r2plus1d,
+    "r3d": video_classifier,
+    "mc3": video_classifier,
+    "s3d": video_classifier,
+    "swin3d": video_classifier,
+    "mvit": video_classifier,
 }
 
 
@@ -45,7 +53,7 @@ def build_model(recipe: Recipe) -> Recognizer:
         backbone, features = image_backbone(model.backbone, size, model.style, model.channels)
         head = build_head(recipe.head, model.recognizer, features, num_classes)
         return FRAME_RECOGNIZERS[model.recognizer](backbone, head, model)
-    backbone = CLIP_BACKBONES[model.recognizer](model)
+    backbone = CLIP_BACKBONES[model.recognizer](model, size)
     complaint = f"{model.recognizer} with {model.backbone} cannot take {model.frames} frames of {size} x {size}"
     features = count_features(backbone, (3, model.frames, size, size), complaint)
     head = build_head(recipe.head, model.recognizer, features, num_classes)

@@ -36,7 +36,7 @@ class C2D(torchvision.models.ResNet):
         return x.unflatten(0, half).mean(dim=(1, 3, 4))
 
 
-def c2d(model: recipe.Model) -> nn.Module:
+def c2d(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of C2D."""
     network = C2D(depth_of(model))
     if model.style == "caffe":

@@ -157,12 +157,12 @@ class ResNet3d(nn.Module):
         return x.mean(dim=(2, 3, 4))
 
 
-def slowonly(model: recipe.Model) -> nn.Module:
+def slowonly(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of SlowOnly: the slow pathway of SlowFast alone. It never halves the time."""
     return ResNet3d(depth_of(model), SLOWONLY, caffe=model.style == "caffe")
 
 
-def i3d(model: recipe.Model) -> nn.Module:
+def i3d(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of I3D; resnet50-heavy is the one whose blocks all reach over time."""
     heavy = model.backbone.endswith("-heavy")
     plain = model.model_copy(update={"backbone": model.backbone.removesuffix("-heavy")})

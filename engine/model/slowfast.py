@@ -81,7 +81,7 @@ def _lateral(channels: int, model: recipe.Model) -> nn.Sequential:
     return nn.Sequential(OrderedDict(parts))
 
 
-def slowfast(model: recipe.Model) -> nn.Module:
+def slowfast(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of SlowFast. "resnet101-resnet50": a slow pathway of 101 layers, a fast one of 50."""
     if model.resample_rate % model.speed_ratio:
         raise RecipeError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,16 @@ class Dialect:
 
     name: str
     mark: str
-    renames: tuple[tuple[str, str], ...]
+    renames: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+
+
+def _swin_stage(match: re.Match[str]) -> str:
+    """layers.i.blocks → features.2i, layers.i.downsample → features.2i+1."""
+    return f"features.{2 * int(match[1]) + (match[2] == 'downsample')}"
+
+
+_MLP = ((r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3."))
+_CLS_HEAD = (r"^cls_head\.fc_cls\.", "head.fc.")
 
 
 # The first whose mark is found in any key is the one.
@@ -27,9 +36,9 @@ DIALECTS = (
     # MMAction2 0.x and 1.x, its own ResNets. GoogLeNet has a conv1.conv too, but no layer1.
     Dialect(
         "MMAction2 names",
-        r"^(backbone\.)?((slow|fast)_path\.)?layer1\.0\.conv1\.conv\.(net\.)?weight$",
+        r"^(backbone\.)?((slow|fast)_path\.)?layer1\.0\.conv1\.conv\.((net|conv_s)\.)?weight$",
         (
-            (r"^cls_head\.fc_cls\.", "head.fc."),
+            _CLS_HEAD,
             (r"^(?=(conv1|layer\d|slow_path|fast_path)\.)", "backbone."),  # a backbone published alone
             (r"\.conv\.net\.", ".conv."),  # TSM wraps what it shifts
             (r"\.downsample\.conv\.", ".downsample.0."),
@@ -38,10 +47,39 @@ DIALECTS = (
             (r"\.conv(\d)\.bn\.", r".bn\1."),
         ),
     ),
+    # MMAction2 and Video-Swin-Transformer, which it took its Swin from. Image Swins have no `backbone.` in front.
+    Dialect(
+        "MMAction2 names, Video Swin",
+        r"^backbone\.layers\.0\.blocks\.0\.attn\.relative_position_bias_table$",
+        (
+            _CLS_HEAD,
+            (r"layers\.(\d)\.(blocks|downsample)(?=\.)", _swin_stage),
+            *_MLP,
+            (r"^backbone\.norm3\.", "backbone.norm."),
+        ),
+    ),
+    # MMAction2 and PySlowFast, which it took its MViT from.
+    Dialect(
+        "MViT names",
+        r"^(backbone\.)?blocks\.0\.attn\.norm_q\.weight$",
+        (
+            _CLS_HEAD,
+            (r"^head\.projection\.", "head.fc."),
+            (r"^(?!backbone\.|head\.)", "backbone."),
+            (r"\.patch_embed\.proj(ection)?\.", ".conv_proj."),
+            (r"\.cls_token$", ".pos_encoding.class_token"),
+            (r"\.attn\.pool_(\w)\.", r".attn.pool_\1.pool."),
+            (r"\.attn\.norm_(\w)\.", r".attn.pool_\1.norm_act.0."),
+            (r"\.attn\.proj\.", ".attn.project.0."),
+            (r"(\.blocks\.\d+)\.proj\.", r"\1.project."),
+            *_MLP,
+            (r"^backbone\.norm3\.", "backbone.norm."),
+        ),
+    ),
     # MMAction2 around a model of torchvision (and MMAction of 2019, which had torchvision's names).
-    Dialect("MMAction2 names, torchvision backbone", r"^cls_head\.", ((r"^cls_head\.fc_cls\.", "head.fc."),)),
+    Dialect("MMAction2 names, torchvision backbone", r"^cls_head\.", (_CLS_HEAD,)),
     Dialect("ftwiz names", r"^backbone\.", ()),
-    # torchvision's image classifiers, all that is left: the last layer is the head, everything before it the backbone.
+    # torchvision's own, all that is left: the last layer is the head, everything before it the backbone.
     Dialect(
         "torchvision names",
         r"",
@@ -55,7 +93,7 @@ DIALECTS = (
 # What wraps a state dict: ftwiz's moving average; MMAction2 and most; PySlowFast; ftwiz, timm and DeiT; tutorials.
 _WRAPPERS = ("average", "state_dict", "model_state", "model", "model_state_dict")
 _PARALLEL = re.compile(r"^((module|_orig_mod)\.)+")  # what DistributedDataParallel and torch.compile put in front
-_LAST_LAYER = re.compile(r"^(fc|head|heads\.head|classifier(?:\.(\d+))?)\.(?:weight|bias)$")
+_LAST_LAYER = re.compile(r"^(fc|heads\.head|head(?:\.1)?|classifier(?:\.(\d+))?)\.(?:weight|bias)$")
 
 
 def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
@@ -74,7 +112,7 @@ def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
 
 
 def _last_layer(keys: Iterable[str]) -> str:
-    """fc (ResNet), head (Swin), heads.head (ViT), classifier (DenseNet) or the highest classifier.N (VGG: 6)."""
+    """fc (ResNet), head (Swin), heads.head (ViT), head.1 (MViT), classifier (DenseNet) or the highest classifier.N."""
     found = [match for key in keys if (match := _LAST_LAYER.match(key))]
     return max(found, key=lambda match: int(match.group(2) or 0)).group(1) if found else ""
 

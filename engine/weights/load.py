@@ -133,8 +133,9 @@ def load_weights(
 
 
 def address_of(source: str) -> str:
-    """torchvision://NAME → the address of its first published weights (IMAGENET1K_V1), torchvision://NAME.VERSION → of
-    those; any other source is returned as it is. The recipes that MMAction2 published start from IMAGENET1K_V1."""
+    """torchvision://NAME → the address of its first published weights (IMAGENET1K_V1, KINETICS400_V1),
+    torchvision://NAME.VERSION → of those; any other source is returned as it is. The recipes that MMAction2 published
+    start from IMAGENET1K_V1."""
     if not source.startswith("torchvision://"):
         return source
     from engine.torchvision_schemas import torchvision  # a second of imports that other sources do not need
@@ -142,11 +143,11 @@ def address_of(source: str) -> str:
     models = torchvision.models
     name, _, version = source.removeprefix("torchvision://").strip("/").partition(".")
     name = name.lower().removesuffix("_weights")  # ResNet50_Weights.IMAGENET1K_V2 is understood too
-    known = models.list_models(module=models)
+    known = [*models.list_models(module=models), *models.list_models(module=models.video)]
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision's list of classification models."
-        raise WeightsError(f"{source}: torchvision has no image classifier of that name; {hint}")
+        raise WeightsError(f"{source}: torchvision has no image or video classifier of that name; {hint}")
     published = list(models.get_model_weights(name))
     for weights in published:
         if version.upper() in ("", weights.name):
@@ -248,6 +249,7 @@ def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
+_COMPUTED = ".relative_position_index"  # of Swin's windows: follows from their size, in one layout or another
 _INFLATED = "inflated from an image kernel"
 _AVERAGED = "averaged over red, green and blue, the same for each channel of flow"
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
@@ -274,14 +276,16 @@ def _plan(
     model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
 ) -> _Plan:
     dialect, names = translate(tensors)
-    theirs = {names[key]: tensor for key, tensor in tensors.items()}
     ours = model.state_dict()
+    theirs = {names[key]: _as_flat_as(ours.get(names[key]), tensor) for key, tensor in tensors.items()}
     there = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
     here = {key: tuple(tensor.shape) for key, tensor in ours.items()}
     head_change = _head_change(there, here, classes, recipe, backbone_only)
     plan = _Plan(dialect, resnet_in(there), {}, [], [], [], [], [], head_change, 0.0, classes)
     for key, shape in here.items():
-        if key.startswith("head.") and head_change:
+        if key.endswith(_COMPUTED):
+            plan.kept.append(TensorNote(key, shape, shape, "computed, not loaded"))
+        elif key.startswith("head.") and head_change:
             plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
         elif key not in there:
             plan.missing.append(TensorNote(key, None, shape, "not in the file"))
@@ -297,11 +301,18 @@ def _plan(
             plan.kept.append(TensorNote(key, shape, shape, ""))
             plan.reused[key] = theirs[key]
     for key, tensor in tensors.items():
-        if names[key] not in here:
+        if names[key] not in here and not key.endswith(_COMPUTED):
             plan.dropped.append(TensorNote(key, tuple(tensor.shape), None, "not in this model"))
     numbers = {key: tensor.numel() for key, tensor in ours.items() if tensor.is_floating_point() and _in_backbone(key)}
     plan.backbone_share = sum(numbers.get(key, 0) for key in plan.reused) / max(sum(numbers.values()), 1)
     return plan
+
+
+def _as_flat_as(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor:
+    """A class token [1, 1, D] where we have [D]; a last convolution of 1x1x1 where we have a linear layer."""
+    if ours is None or ours.dim() > 2 or theirs.dim() not in (3, 5):
+        return theirs
+    return theirs.reshape(ours.shape) if [n for n in theirs.shape if n > 1] == list(ours.shape) else theirs
 
 
 def inflated(kernel: torch.Tensor, frames: int) -> torch.Tensor:

@@ -456,6 +456,9 @@ def test_torchvisions_names_lead_to_its_addresses() -> None:
     second = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
     assert address_of("torchvision://resnet50.IMAGENET1K_V2") == second
     assert address_of("torchvision://ResNet50_Weights.IMAGENET1K_V2") == second
+    assert address_of("torchvision://r2plus1d_18") == "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth"
+    large = "https://download.pytorch.org/models/swin3d_b_22k-7c6ae6fa.pth"
+    assert address_of("torchvision://swin3d_b.KINETICS400_IMAGENET22K_V1") == large
     assert address_of("some/file.pth") == "some/file.pth"
     with pytest.raises(WeightsError, match="did you mean resnet50"):
         address_of("torchvision://resnet5O")
