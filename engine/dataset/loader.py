@@ -7,10 +7,12 @@ and named; no other clip takes its place.
 
 from __future__ import annotations
 
+import gc
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from engine import recipe
 from engine.dataset.augment import centre_view, stack_flow, training_view, views_at_test_time
-from engine.dataset.clips import Clip, packed
+from engine.dataset.clips import Clip, ClipTable, packed
 from engine.dataset.decode import open_clip
 from engine.dataset.mirror import mirror_of
 from engine.dataset.reader import DecodeError, FrameReader
@@ -61,6 +63,7 @@ class ClipDataset(Dataset):
 
     def __init__(self, clips: Sequence[Clip], recipe: recipe.Recipe):
         self.clips = packed(clips)
+        self._shared: dict[str, torch.Tensor] | None = None  # the clips' columns, once another process has them
         self.recipe = recipe
         self.mirror = mirror_of(recipe.dataset.classes)
 
@@ -77,6 +80,22 @@ class ClipDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to a worker that is not forked (macOS, Windows): the clips lie in memory that all workers share.
+
+        A forked worker has the trainer's own memory, and reading a table copies none of it.
+        """
+        if self._shared is None:
+            columns = {
+                name: torch.from_numpy(np.array(memoryview(column))) for name, column in self.clips.columns.items()
+            }
+            self._shared = {name: column.share_memory_() for name, column in columns.items()}
+        return {**self.__dict__, "clips": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.clips = ClipTable.over({name: memoryview(column.numpy()) for name, column in state["_shared"].items()})
 
     def open(self, clip: Clip) -> FrameReader:
         """Raises DecodeError."""
@@ -185,13 +204,18 @@ def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memor
         collate_fn=dataset.batch_of,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=leave_signals_to_the_trainer,
+        worker_init_fn=begin_worker,
         generator=torch.Generator(),  # a loader that draws from the global one changes what dropout draws next
     )
 
 
-def leave_signals_to_the_trainer(worker: int = 0) -> None:
-    """Ctrl-C reaches the whole process group; the trainer finishes its step first and then ends the workers."""
+def begin_worker(worker: int = 0) -> None:
+    """Keep the trainer's memory shared, and leave signals to the trainer.
+
+    Garbage collection looks at every object there is, which would copy some 80 MB of modules into each forked worker.
+    Ctrl-C reaches the whole process group; the trainer finishes its step first and then ends the workers.
+    """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGUSR1"):

@@ -25,7 +25,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import signal_handling
 
-from engine.dataset.loader import Batch, Batches, ClipDataset, Item, View, build_loader, leave_signals_to_the_trainer
+from engine.dataset.loader import Batch, Batches, ClipDataset, Item, View, begin_worker, build_loader
 from engine.errors import DeviceError
 
 _SHARED_MEMORY = "/dev/shm"
@@ -175,7 +175,7 @@ def _decode_until_one_fails(dataset: ClipDataset, items: Sequence[tuple[int, int
 
 def _decode_each(dataset: ClipDataset, items: Sequence[tuple[int, int]], sending: Connection) -> None:
     """Runs in the throw-away process. Pixels go through the pipe as they are: shared memory may be what is wrong."""
-    leave_signals_to_the_trainer()
+    begin_worker()
     torch.set_num_threads(1)
     for item in items:
         _, view = dataset[item]
@@ -189,6 +189,13 @@ class _InAWorker(ClipDataset):
         """in_hand: shared with the trainer, a place for each worker. at_fault: clips not to be tried, and why."""
         super().__init__(dataset.clips, dataset.recipe)
         self._dataset, self._in_hand, self._at_fault = dataset, in_hand, at_fault
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "clips": None}  # they go with the dataset, once
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.clips = self._dataset.clips
 
     def __getitem__(self, item: tuple[int, int]) -> Item:
         _, number = item

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.clips import ClipLists, packed
 from engine.dataset.formats import (
     activitynet,
     csv_lists,
@@ -85,18 +85,11 @@ def _classes(names: list[str], lists: ClipLists) -> str:
 
 def _overlap(lists: ClipLists) -> tuple[str, ...]:
     """Clips of one video on both sides make validation look better than it is."""
-    shared = _paths(lists.train) & _paths(lists.val)
+    train, val = packed(lists.train), packed(lists.val)
+    shared = {*train.paths()} & {*val.paths()}
     if shared:
         return (f"{counted(len(shared), 'video')} in both training and validation, e.g. {min(shared)}.",)
-    straddling = _groups(lists.train) & _groups(lists.val)
+    straddling = train.groups() & val.groups()
     if straddling:
         return (f"{counted(len(straddling), 'group')} in both training and validation, e.g. {min(straddling)}.",)
     return ()
-
-
-def _paths(clips: Sequence[Clip]) -> set[str]:
-    return {clip.path for clip in clips}
-
-
-def _groups(clips: Sequence[Clip]) -> set[str]:
-    return {clip.group for clip in clips if clip.group}

@@ -38,6 +38,8 @@ def test_a_table_holds_what_was_packed(clips: list[Clip]) -> None:
     assert [table[place] for place in range(-len(clips), len(clips))] == clips * 2
     assert table == clips and clips == table and table == tuple(clips) and table == ClipTable(table)
     assert table != [*clips, Clip("one more.mp4", 0)]
+    assert list(table.paths()) == [clip.path for clip in clips]
+    assert table.groups() == {clip.group for clip in clips if clip.group}
     assert ClipTable.over(pickle.loads(pickle.dumps(dict(table.columns)))) == clips
 
 

@@ -147,6 +147,17 @@ def test_a_loader_can_go_to_workers_that_are_not_forked(good: tuple[Clip, ...]) 
     assert_equal([batch_of([there[1, 0], there[1, 1]])], list(loader))
 
 
+def test_workers_that_are_not_forked_share_one_copy_of_the_clips(good: tuple[Clip, ...]) -> None:
+    for clips in (good, good[:0]):
+        dataset = ValidationClips(clips, recipe())
+        first, second = dataset.__getstate__(), dataset.__getstate__()
+        assert first["clips"] is None  # nothing but the shared columns goes along
+        for name, column in first["_shared"].items():
+            assert column.is_shared() and column.data_ptr() == second["_shared"][name].data_ptr()
+        there = pickle.loads(pickle.dumps(dataset))
+        assert there.clips == clips and len(there) == len(clips)
+
+
 @pytest.mark.slow  # each worker imports torch
 def test_spawned_workers_give_the_same(good: tuple[Clip, ...]) -> None:
     dataset = ValidationClips(good[:3], recipe())
