@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -81,34 +82,37 @@ def metadata_in(folder: Path) -> tuple[Path, Path] | None:
 def is_list(path: Path) -> bool:
     """Whether it lists videos, by its first lines."""
     try:
-        rows = _rows(path)
-        return bool(rows) and is_video(os.path.basename(rows[0][0]))
+        video, _, _ = next(_rows(path), ("", "", 0))
+        return is_video(os.path.basename(video))
     except DataError:
         return False
 
 
 def read_list(path: Path) -> list[NamedEntry]:
     """(path, label as text, line) of each row. DataError names the line that is not a path and a label."""
-    rows = _rows(path)
+    rows = list(_rows(path))
     if not rows:
         raise DataError(f"{path} lists no video.")
     return rows
 
 
-def _rows(path: Path) -> list[NamedEntry]:
+def _rows(path: Path) -> Iterator[NamedEntry]:
     lines = list(islice(numbered_lines(path), 2))
     if not lines:
-        return []
+        return
     first = lines[0][1]
     for delimiter in (",", "\t"):
         header = [name.strip().strip('"').lower() for name in first.split(delimiter)]
         if len(header) > 1 and set(header) & set(_PATH_COLUMNS):
-            return _by_columns(path, delimiter, header)
+            yield from _by_columns(path, delimiter, header)
+            return
     read_row = _spaced_row if any(_SPACED.fullmatch(text) for _, text in lines) else _comma_row
-    return [read_row(path, line, text) for line, text in numbered_lines(path) if not _is_header(text, line, lines)]
+    for line, text in numbered_lines(path):
+        if not _is_header(text, line, lines):
+            yield read_row(path, line, text)
 
 
-def _by_columns(path: Path, delimiter: str, header: list[str]) -> list[NamedEntry]:
+def _by_columns(path: Path, delimiter: str, header: list[str]) -> Iterator[NamedEntry]:
     at_path = next(header.index(name) for name in _PATH_COLUMNS if name in header)
     at_label = next((header.index(name) for name in _LABEL_COLUMNS if name in header), None)
     if at_label is None:
@@ -116,12 +120,10 @@ def _by_columns(path: Path, delimiter: str, header: list[str]) -> list[NamedEntr
             f"{path}:1: no column `label`; the first line must name the columns of path and label, and is "
             f"{','.join(header)}."
         )
-    found: list[NamedEntry] = []
     for line, fields in islice(csv_rows(path, delimiter), 1, None):
         if len(fields) <= max(at_path, at_label) or not fields[at_path] or not fields[at_label]:
             raise DataError(f"{path}:{line}: the row must have both a {header[at_path]} and a {header[at_label]}.")
-        found.append((fields[at_path], fields[at_label], line))
-    return found
+        yield fields[at_path], fields[at_label], line
 
 
 def _is_header(text: str, line: int, lines: list[tuple[int, str]]) -> bool:

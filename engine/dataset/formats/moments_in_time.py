@@ -117,7 +117,8 @@ def _entries(path: Path, label_of: dict[str, int], categories: Path) -> list[Ent
 
 def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[ClipTable, tuple[str, ...]]:
     disk = Disk()
-    places = [os.path.join(root, folder) for folder in _FOLDERS[split]]
+    there = [folder for folder in _FOLDERS[split] if os.path.isdir(root / folder)]
+    places = [os.path.join(root, folder) for folder in there]
     clips = ClipPacker()
     missing: list[str] = []
     for video, label, _ in listed:
@@ -129,6 +130,6 @@ def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[C
     if not clips:
         raise DataError(
             f"none of the {counted(len(listed), 'video')} listed in {source} is there; the first would be "
-            f"{os.path.join(places[0], missing[0])}; correct [dataset] root."
+            f"{os.path.join(root, _FOLDERS[split][0], missing[0])}; correct [dataset] root."
         )
     return clips.table(), missing_note(missing, len(listed), source)
