@@ -6,6 +6,7 @@ Attaching to a run is reading its log from the start. Torch-free.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 FORMAT_VERSION = 1
 
@@ -180,6 +183,11 @@ _FIELDS = {kind: frozenset(f.name for f in fields(kind)) for kind in EVENTS.valu
 _NUMBERS = {kind: [f.name for f in fields(kind) if f.type in ("float", "list[float]")] for kind in EVENTS.values()}
 
 
+# How our lines begin. What does is read by msgspec, about six times as fast as by json.
+_HEAD = re.compile(rb'\{"v":%d,"event":"(\w+)",' % FORMAT_VERSION)
+_DECODERS = {name.encode(): msgspec.json.Decoder(kind) for name, kind in EVENTS.items()}
+
+
 def to_line(event: Event) -> str:
     """One line of JSON without its newline. NaN and infinities become null: strict JSON has no word for them."""
     document = {"v": FORMAT_VERSION, "event": _NAMES[type(event)], **asdict(event)}
@@ -191,6 +199,15 @@ def to_line(event: Event) -> str:
 def from_line(line: str | bytes) -> Event | None:
     """The event of a line; None for an event or a format this version does not know (a newer ftwiz wrote it), or for
     half a line. Unknown fields are left out, so logs can grow. A null that stands for a number is NaN again."""
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeError):
+        head = _HEAD.match(line if isinstance(line, bytes) else line.encode("utf-8"))
+        if head and (decoder := _DECODERS.get(head[1])):
+            return decoder.decode(line)
+    return _from_any_line(line)
+
+
+def _from_any_line(line: str | bytes) -> Event | None:
+    """Also what is rare and what others wrote: nulls, lone surrogates, other orders, half a line."""
     try:
         text = line.decode("utf-8") if isinstance(line, bytes) else line
         document = json.loads(text)
@@ -245,6 +262,52 @@ class EventLog:
                 file.write(b"\n")
 
 
+class StepBlock:
+    """Step events in a row, not yet taken apart: who draws a long log wants three of their fields."""
+
+    _HEAD = b'{"v":%d,"event":"step",' % FORMAT_VERSION
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def take(self, line: bytes) -> bool:
+        """Whether the line is a step's, and belongs here."""
+        if line.startswith(self._HEAD):
+            self._lines.append(line)
+            return True
+        return False
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def last(self) -> Step | None:
+        """The last of them; None where no line is whole."""
+        found = (from_line(line) for line in reversed(self._lines))
+        return next((event for event in found if isinstance(event, Step)), None)
+
+    def curves(self) -> tuple[list[int], list[float], list[float]]:
+        """Steps, losses and accuracies."""
+        points = [point for line in self._lines if (point := _point(line))]
+        return [p.step for p in points], [p.loss for p in points], [p.accuracy for p in points]
+
+
+class _Point(msgspec.Struct, gc=False):
+    step: int
+    loss: float
+    accuracy: float
+
+
+_POINT = msgspec.json.Decoder(_Point)
+
+
+def _point(line: bytes) -> _Point | Step | None:
+    try:
+        return _POINT.decode(line)
+    except msgspec.MsgspecError:  # a null, or half a line
+        event = _from_any_line(line)
+        return event if isinstance(event, Step) else None
+
+
 class LogReader:
     """Reads a growing `events.jsonl` incrementally: each `read()` returns what was appended since the last.
 
@@ -258,6 +321,21 @@ class LogReader:
 
     def read(self, limit: int | None = None) -> list[Event]:
         """New events, at most about `limit` bytes of them (None: all there is)."""
+        return [event for line in self._lines(limit) if (event := from_line(line))]
+
+    def read_blocks(self, limit: int | None = None) -> list[Event | StepBlock]:
+        """Like `read`, with steps in a row as one block."""
+        found: list[Event | StepBlock] = []
+        block = StepBlock()
+        for line in self._lines(limit):
+            if block.take(line):
+                continue
+            if event := from_line(line):
+                found += [block, event] if block else [event]
+                block = StepBlock() if block else block
+        return [*found, block] if block else found
+
+    def _lines(self, limit: int | None) -> list[bytes]:
         try:
             with open(self.path, "rb") as file:
                 if file.seek(0, 2) < self.offset:
@@ -268,7 +346,7 @@ class LogReader:
             return []
         self.offset += len(block)
         *lines, self._half = (self._half + block).split(b"\n")
-        return [event for line in lines if line and (event := from_line(line))]
+        return [line for line in lines if line]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, Tab, Tabs
 
-from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, Validation
+from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, StepBlock, Validation
 from engine.run_folder import Control, RunFolder, Status
 from wizard.terminal import StudioApp
 from wizard.widgets.classes import ClassAccuracy
@@ -168,12 +168,25 @@ class DashboardScreen(Screen[None]):
     def _read_slice(self) -> bool:
         """Take in a bounded part of what is new; True where there is more."""
         before = self._reader.offset
-        for event in self._reader.read(SLICE_BYTES):
-            self.state.apply(event)
-            self._take(event)
-        # The curves hold all points; a list of a million steps beside them would only cost memory.
-        del self.state.steps[:-1]
+        for found in self._reader.read_blocks(SLICE_BYTES):
+            if isinstance(found, StepBlock):
+                self._take_steps(found)
+            else:
+                self.state.apply(found)
+                self._take(found)
         return self._reader.offset - before >= SLICE_BYTES
+
+    def _take_steps(self, block: StepBlock) -> None:
+        """The curves hold all points; a list of a million steps beside them would only cost memory."""
+        if last := block.last():
+            self.state.apply(last)
+            del self.state.steps[:-1]
+            self._changed.add(Step)
+            steps, losses, accuracies = block.curves()
+            steps_per_epoch = 1 / self._epochs(1)
+            epochs = [step / steps_per_epoch for step in steps]
+            self._loss[0].points.extend(epochs, losses)
+            self._accuracy[0].points.extend(epochs, accuracies)
 
     def _take(self, event: Event) -> None:
         self._changed.add(type(event))
@@ -182,10 +195,6 @@ class DashboardScreen(Screen[None]):
             case RunStarted():
                 for line in chain(self._loss, self._accuracy):
                     line.points.cut_after(event.first_step / max(event.steps_per_epoch, 1))
-            case Step():
-                epochs = self._epochs(event.step)
-                self._loss[0].points.append(epochs, event.loss)
-                self._accuracy[0].points.append(epochs, event.accuracy)
             case Validation():
                 epochs = self._epochs(event.step)
                 self._loss[1].points.append(epochs, event.loss)

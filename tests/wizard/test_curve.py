@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from array import array
 
 import pytest
@@ -327,3 +328,19 @@ async def test_any_size_is_drawn_and_filled(width, height):
         await pilot.pause()
         lines = app.lines()
         assert len(lines) == height and all(len(text) == width for text in lines)
+
+
+def test_points_taken_in_at_once_are_those_taken_in_one_by_one() -> None:
+    chance = random.Random(1)
+    for sizes in ([1000], [31, 1, 1, 999, 32], [5] * 60, [1024, 0, 1]):
+        one, many = Series(), Series()
+        for size in sizes:
+            xs = [len(one) + place for place in range(size)]
+            ys = [chance.random() if chance.random() > 0.001 else math.nan for _ in xs]
+            many.extend(xs, ys)
+            for x, y in zip(xs, ys, strict=True):
+                one.append(x, y)
+        assert (many.xs, many.lows, many.highs) == (one.xs, one.lows, one.highs)
+        assert many.mean(3, 700) == one.mean(3, 700)
+        many.cut_after(100), one.cut_after(100)
+        assert many.mean(3, 700) == one.mean(3, 700)

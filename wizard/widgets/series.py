@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, islice
 
 
 class Series:
@@ -20,7 +22,8 @@ class Series:
         self.xs = array("d")
         self.lows = [array("d")]
         self.highs = [array("d")]
-        self._sums = array("d", [0.0])  # of all finite values before a point, and how many those are
+        # Of all finite values before a point, and how many those are; filled in when a mean is asked for.
+        self._sums = array("d", [0.0])
         self._counts = array("q", [0])
 
     def __len__(self) -> int:
@@ -31,12 +34,26 @@ class Series:
         self.xs.append(x)
         self.lows[0].append(y if finite else math.inf)
         self.highs[0].append(y if finite else -math.inf)
-        self._sums.append(self._sums[-1] + (y if finite else 0.0))
-        self._counts.append(self._counts[-1] + finite)
         level, size = 0, len(self.xs)
         while size % self.FAN == 0:
-            self._sum_up(level)
+            self._sum_up(level, len(self.lows[level]) - self.FAN)
             level, size = level + 1, size // self.FAN
+
+    def extend(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        """Append many points at once."""
+        if not all(map(math.isfinite, ys)):
+            for x, y in zip(xs, ys, strict=True):
+                self.append(x, y)
+            return
+        before = len(self)
+        self.xs.extend(xs)
+        self.lows[0].extend(ys)
+        self.highs[0].extend(ys)
+        level, size = 0, len(self)
+        while (before := before // self.FAN) < (size := size // self.FAN):
+            for place in range(before, size):
+                self._sum_up(level, place * self.FAN)
+            level += 1
 
     def value(self, index: int) -> float:
         """The point's y; NaN at a gap."""
@@ -63,6 +80,7 @@ class Series:
 
     def mean(self, low: float, high: float) -> float:
         """Mean of the values with low <= x < high; NaN where there is none."""
+        self._add_up()
         start, stop = self.index_after(low), self.index_after(high)
         count = self._counts[stop] - self._counts[start]
         return (self._sums[stop] - self._sums[start]) / count if count else math.nan
@@ -85,10 +103,16 @@ class Series:
             del lows[size:], highs[size:]
             size //= self.FAN
 
-    def _sum_up(self, level: int) -> None:
-        """Append the newest full block of a level to the one above."""
+    def _add_up(self) -> None:
+        new = self.lows[0][len(self._sums) - 1 :]
+        finite = [y if math.isfinite(y) else 0.0 for y in new]
+        self._sums.extend(islice(accumulate(finite, initial=self._sums[-1]), 1, None))
+        self._counts.extend(islice(accumulate(map(math.isfinite, new), initial=self._counts[-1]), 1, None))
+
+    def _sum_up(self, level: int, start: int) -> None:
+        """Append a full block of a level to the one above."""
         if len(self.lows) == level + 1:
             self.lows.append(array("d"))
             self.highs.append(array("d"))
-        self.lows[level + 1].append(min(self.lows[level][-self.FAN :]))
-        self.highs[level + 1].append(max(self.highs[level][-self.FAN :]))
+        self.lows[level + 1].append(min(self.lows[level][start : start + self.FAN]))
+        self.highs[level + 1].append(max(self.highs[level][start : start + self.FAN]))
