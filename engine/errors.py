@@ -39,9 +39,13 @@ class RecipeError(FtwizError):
 
 
 class DataError(FtwizError):
-    """A dataset, an annotation file or a video is missing or wrong."""
+    """A dataset, an annotation file or a video is missing or wrong. code: the kind of trouble, for `ftwiz check`."""
 
     exit_code = ExitCode.DATA
+
+    def __init__(self, text: str, code: str = "dataset"):
+        super().__init__(text)
+        self.code = code
 
 
 class WeightsError(FtwizError):

@@ -73,8 +73,18 @@ def _image_names(template: str) -> str:
     return template
 
 
+def _regex(text: str) -> str:
+    try:
+        if text and not re.compile(text).groups:
+            raise ValueError("it needs (brackets) around the part that names the source")
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
 PathText = Annotated[str, AfterValidator(_path)]
 ImageNames = Annotated[str, AfterValidator(_image_names)]
+RegexText = Annotated[str, AfterValidator(_regex)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array), AfterValidator(_filled)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_array)]
@@ -264,12 +274,16 @@ class Dataset(Table):
     """mmaction_rawframes: believe how many frames the lists give a folder, or count its images (slower)."""
     classes: Names = ()
     """Class names in the order of their ids. Empty: the dataset's own."""
+    first_label: Annotated[Literal[0, 1], BeforeValidator(_whole)] = 0
+    """Lists of ids (csv, mmaction_video, mmaction_rawframes): the id of the first class, 1 where they count from 1."""
     val_fraction: Fraction = 0.2
-    """folders without a val folder, thumos14 without test annotations: the share of clips held out for validation."""
+    """A dataset without validation clips of its own: the share of clips held out."""
     split_seed: int = Field(default=0, ge=0)
-    """folders without a val folder: decides which clips are held out."""
+    """A dataset without validation clips of its own: decides which clips are held out."""
     groups: PathText = ""
-    """folders without a val folder: a CSV with columns `file` and `source`; clips of one source stay on one side."""
+    """A CSV with columns `file` and `source`: clips of one source must stay on one side of the split."""
+    group_pattern: RegexText = ""
+    """The same as a regular expression: what its first (group) matches in a clip's path below `root` is the source."""
     short_side: int = Field(default=256, ge=8)
     """Frames are scaled until their short side has so many pixels, then cropped."""
     frame_size: int = Field(default=224, ge=8, validate_default=True)
@@ -292,6 +306,13 @@ class Dataset(Table):
     """Rare classes count as much as frequent ones: by the weight of their clips in the loss, or by more of them."""
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     """Stop when more than this share of all clips cannot be decoded."""
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _sources_are_named_once(cls, group_pattern: str, info: ValidationInfo) -> str:
+        if group_pattern and info.data.get("groups"):
+            raise ValueError("[dataset] groups names the sources already; keep one of the two")
+        return group_pattern
 
     @field_validator("frame_size")
     @classmethod

@@ -214,6 +214,18 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="One JSON docum
 
 
 @app.command()
+def split(
+    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A folder of videos, or a recipe.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The list to write.")],
+    sets: Overrides = None,
+) -> None:
+    """Write the split into training and validation clips to a list, so that everyone trains on the same one."""
+    from wizard.split import write_split_of
+
+    write_split_of(source, output, _overrides(sets))
+
+
+@app.command()
 def runs(
     output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,

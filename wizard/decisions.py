@@ -46,11 +46,12 @@ TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
 # Keys that say where the data lie. A preset's own must not show through when the data are the user's.
 LOCATION = (
     "format", "root", "val_root", "annotations", "train_list", "val_list", "split", "clips", "classes", "groups",
+    "group_pattern", "first_label",
 )  # fmt: skip
 
 READ_DIFFERENTLY = (
     "dataset.format", "dataset.split", "dataset.val_fraction", "dataset.split_seed", "dataset.clips",
-    "dataset.classes", "dataset.groups",
+    "dataset.classes", "dataset.groups", "dataset.group_pattern", "dataset.first_label",
 )  # fmt: skip
 
 WEIGHTS = ("weights.load_from", "weights.backbone")

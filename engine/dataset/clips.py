@@ -59,12 +59,14 @@ class ClipTable(Sequence[Clip]):
         for clip in clips:
             packer.append(clip)
         self._columns: dict[str, Any] = packer.table()._columns
+        self.missing: tuple[str, ...] = ()  # what the list names and the disk has not, as the list writes it
 
     @classmethod
-    def over(cls, columns: Mapping[str, Any]) -> ClipTable:
+    def over(cls, columns: Mapping[str, Any], missing: Iterable[str] = ()) -> ClipTable:
         """A table over columns that lie elsewhere, such as in memory that processes share."""
         table = cls.__new__(cls)
         table._columns = dict(columns)
+        table.missing = tuple(missing)
         return table
 
     @property
@@ -159,8 +161,8 @@ class ClipPacker:
                     column.append(value)
         self._label.append(clip.label)
 
-    def table(self) -> ClipTable:
-        """What was packed so far."""
+    def table(self, missing: Iterable[str] = ()) -> ClipTable:
+        """What was packed so far. missing: what the list names and the disk has not."""
         columns: dict[str, Any] = {"label": self._label, "in_folder": self._in_folder, "in_group": self._in_group}
         for name, texts in (("file", self._files), ("folder", self._folders), ("group", self._groups)):
             columns[name], columns[f"{name}_ends"] = bytes(texts.joined), texts.ends
@@ -170,7 +172,7 @@ class ClipPacker:
         for name, column in self._parts.items():
             _fill(column, len(self), 0)
             columns[name] = column
-        return ClipTable.over(columns)
+        return ClipTable.over(columns, missing)
 
 
 # Folders and groups that are looked up again; lists that have more of them mostly have each of them once.
@@ -208,6 +210,25 @@ def _text(columns: Mapping[str, Any], name: str, at: int) -> str:
 def _fill(column: array, length: int, value: float) -> None:
     """Clips before this one had nothing to say in a column."""
     column.extend([value] * (length - len(column)))
+
+
+class Note(str):
+    """A sentence worth telling that also says what trouble it tells of, so that it can be sorted and counted.
+
+    code: as in the report of `ftwiz check`; a sentence without any is a plain str. files: those it is about.
+    """
+
+    code: str
+    files: tuple[str, ...]
+
+    def __new__(cls, text: str, code: str, files: Iterable[str] = ()) -> Note:
+        note = super().__new__(cls, text)
+        note.code, note.files = code, tuple(files)
+        return note
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, also into another process."""
+        return Note, (str(self), self.code, self.files)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from engine.dataset.formats.files import (
 from engine.dataset.formats.folders import split_folders
 from engine.dataset.formats.frames import images_in
 from engine.dataset.formats.groups import read_groups
-from engine.dataset.formats.lists import TRAIN, VAL, lists_named, numbered_lines, read_entries
+from engine.dataset.formats.lists import NO_LISTS, TRAIN, VAL, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -71,13 +71,13 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     guess = None
     for recognise in _WITH_LISTS:
         guess = guess or recognise(path, annotations)
-    if guess is None and annotations:
+    if guess is None and annotations and not (guess := _as_one_list(path, annotations)):
         raise DataError(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
             "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something and THUMOS14, "
             f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
         )
-    guess = guess or _as_folders(path)
+    guess = guess or _as_folders_or_one_list(path, annotations)
     if guess is None:
         raise DataError(_not_recognised(path))
     return _inspection(guess)
@@ -396,6 +396,38 @@ def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
     return _Guess(table, [f"{train_list} and {val_list} list videos and labels."], _other_lists(pairs))
 
 
+# --- one list, to be split --------------------------------------------------------------------------------------------
+
+
+def _as_one_list(path: Path, annotations: Path | None) -> _Guess | None:
+    """A list of all clips, where there is no other list."""
+    for folder in _places(path, annotations):
+        for kind, known in ((".csv", csv_lists.is_list), (".txt", _lists_videos)):
+            files = [Path(entry.path) for entry in entries(folder) if not is_folder(entry)]
+            lists = [file for file in files if file.suffix.lower() == kind and file.name not in NO_LISTS]
+            found = [file for file in lists if known(file)]
+            if len(found) == 1:
+                name = "csv" if kind == ".csv" else "mmaction_video"
+                root = _root_of(found[0], path, _READ[name](found[0]))
+                table = {"format": name, "root": str(root), "train_list": str(found[0])}
+                return _Guess(table, [f"{found[0]} lists videos and labels, and is the only list."], [])
+    return None
+
+
+_READ: dict[str, Callable[[Path], Sequence[tuple[str, Any, int]]]] = {
+    "csv": csv_lists.read_list,
+    "mmaction_video": read_entries,
+}
+
+
+def _as_folders_or_one_list(path: Path, annotations: Path | None) -> _Guess | None:
+    """Folders of classes are the better guess, but a folder of all videos beside a list of them is no class."""
+    guess = _as_folders(path)
+    if guess and len(_class_folders(Path(guess.table["root"]))) > 1:
+        return guess
+    return _as_one_list(path, annotations) or guess
+
+
 # From the format with the most to be known by to that with the least.
 _WITH_LISTS = (
     _as_ucf101, _as_thumos14, _as_activitynet, _as_something_v2, _as_something_v1, _as_moments_in_time,
@@ -408,9 +440,7 @@ _WITH_LISTS = (
 
 def _as_folders(path: Path) -> _Guess | None:
     root = _unwrapped(path)
-    splits = split_folders(root)
-    place = root / splits["train"] if splits else root
-    classes = [name for name in subfolders(place) if has_video(place / name)]
+    splits, classes = split_folders(root), _class_folders(root)
     if not classes:
         return None
     guess = _Guess({"format": "folders", "root": str(root)}, [], [])
@@ -421,6 +451,13 @@ def _as_folders(path: Path) -> _Guess | None:
     if "val" not in splits:
         _add_groups(guess, root / "groups.csv")
     return guess
+
+
+def _class_folders(root: Path) -> list[str]:
+    """Names of the folders with videos: in the root, or in its train folder."""
+    splits = split_folders(root)
+    place = root / splits["train"] if splits else root
+    return [name for name in subfolders(place) if has_video(place / name)]
 
 
 def _unwrapped(path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from engine.dataset.clips import Clip
 
@@ -60,7 +60,25 @@ def split_notes(
             "No groups are known: if several clips were cut from one video, name their source in a [dataset] groups "
             "file, or validation will look better than it is."
         )
-    return (f"{made}; {_evenness(classes, train, val, val_fraction)}.", *notes)
+    return (f"{made}; {_evenness(classes, train, val, val_fraction)}.", *notes, *_undivided(classes, train, val))
+
+
+def _undivided(classes: Sequence[str], train: Sequence[Clip], val: Sequence[Clip]) -> Iterator[str]:
+    """Why a class has no validation clip, where no split could give it one."""
+    sources: dict[int, set[str]] = {}
+    clips: Counter[int] = Counter()
+    for clip in (*train, *val):
+        sources.setdefault(clip.label, set()).add(clip.group or f"\0{clip.path}")
+        clips[clip.label] += 1
+    alone = [label for label in sorted(sources) if len(sources[label]) == 1]
+    if single := [classes[label] for label in alone if clips[label] == 1]:
+        yield f"No validation clip, because there is only one clip: {_some(single)}."
+    if one_source := [classes[label] for label in alone if clips[label] > 1]:
+        yield f"No validation clip, because all clips are from one source: {_some(one_source)}."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _evenness(classes: Sequence[str], train: Sequence[Clip], val: Sequence[Clip], val_fraction: float) -> str:

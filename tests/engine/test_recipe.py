@@ -95,6 +95,7 @@ def bounds(metadata: list[Any]) -> tuple[Any, Any, bool, bool]:
 SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "run.device": st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:13"]),
     "run.output": PATH,
+    "dataset.group_pattern": st.just(""),  # nothing beside `groups`
     "schedule.freeze": st.sampled_from(["none", "stem", "stages:1", "stages:12", "backbone"]),
     "schedule.milestones": st.lists(st.integers(1, 10**6), unique=True, max_size=5).map(lambda m: tuple(sorted(m))),
     "model.lateral_kernel": st.integers(0, 10**6).map(lambda half: 2 * half + 1),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,22 @@ def test_a_dry_run_tells_the_plan_and_changes_nothing(tmp_path: Path, videos: Pa
 
 
 @pytest.mark.slow
+def test_a_split_is_written_once_and_trains(tmp_path: Path, videos: Path) -> None:
+    folder = videos / "train"
+    done = ftwiz("split", str(folder), "-o", "split.csv", "--set", "dataset.val_fraction=0.25", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "split.csv\n")
+    assert "Wrote split.csv: 9 training clips and 3 validation clips." in done.stderr
+    table = tomllib.loads(done.stderr[done.stderr.rindex("[dataset]") :])
+    assert table == {"dataset": {"format": "csv", "root": str(folder), "train_list": "split.csv"}}
+    recipe_in(tmp_path, done.stderr[done.stderr.rindex("[dataset]") :])
+    plan = ftwiz("run", "r.toml", "--dry-run", cwd=tmp_path)
+    assert "9 training and 3 validation clips" in plan.stdout
+    before = (tmp_path / "split.csv").read_bytes()
+    again = ftwiz("split", str(folder), "-o", "split.csv", cwd=tmp_path)
+    assert again.returncode == 2 and "split.csv is there already" in again.stderr
+    assert (tmp_path / "split.csv").read_bytes() == before
+
+
 def test_run_prints_plain_lines_and_makes_a_named_folder(tmp_path: Path, videos: Path) -> None:
     write_recipe(tmp_path / "colours.toml", videos)
     done = ftwiz("run", "colours.toml", cwd=tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine.dataset.clips import ClipLists, packed
+from engine.dataset.clips import ClipLists, Note, packed
 from engine.dataset.formats import (
     activitynet,
     csv_lists,
@@ -20,6 +20,7 @@ from engine.dataset.formats import (
     ucf101,
 )
 from engine.dataset.formats.files import counted, require_folder, some
+from engine.dataset.formats.groups import regrouped
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -62,7 +63,19 @@ def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str =
         lists = READERS[dataset.format](dataset, num_classes)
     if not lists.train:
         raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
+    lists = _with_sources(lists, dataset)
     return replace(lists, notes=lists.notes + _coverage(lists) + _overlap(lists))
+
+
+def _with_sources(lists: ClipLists, dataset: Dataset) -> ClipLists:
+    """The sources that the recipe names; a split that was made here knows them already."""
+    if not dataset.groups and not dataset.group_pattern:
+        return lists
+    train, val = packed(lists.train), packed(lists.val)
+    clips, notes = regrouped([*train, *val], dataset)
+    named_train, named_val = clips[: len(train)], clips[len(train) :]
+    named_train.missing, named_val.missing = train.missing, val.missing
+    return replace(lists, train=named_train, val=named_val, notes=tuple(dict.fromkeys(lists.notes + notes)))
 
 
 def _coverage(lists: ClipLists) -> tuple[str, ...]:
@@ -73,9 +86,9 @@ def _coverage(lists: ClipLists) -> tuple[str, ...]:
     notes = []
     if unlearned:
         some_in_val = " (but has validation clips)" if any(val[name] for name in unlearned) else ""
-        notes.append(f"Without a training clip{some_in_val}: {_classes(unlearned, lists)}.")
+        notes.append(Note(f"Without a training clip{some_in_val}: {_classes(unlearned, lists)}.", "empty_class"))
     if unjudged and lists.val:
-        notes.append(f"Without a validation clip: {_classes(unjudged, lists)}.")
+        notes.append(Note(f"Without a validation clip: {_classes(unjudged, lists)}.", "empty_class"))
     return tuple(notes)
 
 
@@ -88,8 +101,10 @@ def _overlap(lists: ClipLists) -> tuple[str, ...]:
     train, val = packed(lists.train), packed(lists.val)
     shared = {*train.paths()} & {*val.paths()}
     if shared:
-        return (f"{counted(len(shared), 'video')} in both training and validation, e.g. {min(shared)}.",)
+        text = f"{counted(len(shared), 'video')} in both training and validation, e.g. {min(shared)}."
+        return (Note(text, "leakage", sorted(shared)),)
     straddling = train.groups() & val.groups()
     if straddling:
-        return (f"{counted(len(straddling), 'group')} in both training and validation, e.g. {min(straddling)}.",)
+        text = f"{counted(len(straddling), 'group')} in both training and validation, e.g. {min(straddling)}."
+        return (Note(text, "leakage"),)
     return ()

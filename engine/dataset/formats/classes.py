@@ -6,12 +6,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engine.dataset.clips import Note
 from engine.dataset.formats.files import counted
 from engine.dataset.formats.lists import Entry, NamedEntry
 from engine.errors import DataError
 
 # Above any dataset's. A number above it in the label's place is something else: a size, a date, a frame count.
 MOST_CLASSES = 100_000
+COUNTS_FROM_1 = "if the lists count from 1, set first_label = 1 under [dataset]"
 
 
 def normal(name: str) -> str:
@@ -47,7 +49,8 @@ def require_class_count(classes: Sequence[str], num_classes: int | None, source:
     if num_classes is not None and num_classes != len(classes):
         raise DataError(
             f"{source} has {len(classes)} classes, but [head] num_classes is {num_classes}; "
-            f'set head.num_classes = {len(classes)} or "auto".'
+            f'set head.num_classes = {len(classes)} or "auto".',
+            code="num_classes",
         )
 
 
@@ -56,28 +59,34 @@ def numbered_classes(given: tuple[str, ...], num_classes: int | None, highest: i
     if num_classes is not None and len(given) > num_classes:
         raise DataError(
             f"[dataset] classes names {len(given)} classes, but [head] num_classes is {num_classes}; "
-            f'set head.num_classes = {len(given)} or "auto".'
+            f'set head.num_classes = {len(given)} or "auto".',
+            code="num_classes",
         )
     count = num_classes or len(given) or min(highest + 1, MOST_CLASSES)
     return given + tuple(str(label) for label in range(len(given), count))
 
 
-def require_labels_inside(listed: Sequence[Entry], source: Path, classes: int, first: int) -> None:
-    """DataError when an id is not below the number of classes. first: the lowest id of all lists."""
+def require_labels_inside(
+    listed: Sequence[Entry], source: Path, classes: int, first: int, first_label: int = 0
+) -> None:
+    """DataError when an id is not below the number of classes. first: the lowest id of all lists. first_label: what was
+    subtracted from the ids that the list has."""
     for _, label, line in listed:
         if label >= classes:
-            hint = "; if the list counts from 1, subtract 1 from every label" if first == 1 else ""
+            hint = f"; {COUNTS_FROM_1}" if first == 1 else ""
+            known = f"{first_label}..{classes - 1 + first_label}"
             raise DataError(
-                f"label {label} in {source}:{line} is outside the {counted(classes, 'class', 'classes')} "
-                f"(0..{classes - 1}); correct the label, or [head] num_classes and [dataset] classes{hint}."
+                f"label {label + first_label} in {source}:{line} is outside the {counted(classes, 'class', 'classes')} "
+                f"({known}); correct the label, or [head] num_classes and [dataset] classes{hint}.",
+                code="one_based_labels" if first == 1 and label == classes else "label_range",
             )
 
 
 def base_note(first: int, source: Path) -> tuple[str, ...]:
-    """The sentence on a list whose lowest id is not 0."""
-    if first == 0:
+    """The sentence on a list whose lowest id is 1."""
+    if first != 1:
         return ()
-    return (f"The lowest label is {first}: labels count from 0; if {source.name} counts from 1, subtract 1.",)
+    return (Note(f"The lowest label in {source} is 1, and labels count from 0; {COUNTS_FROM_1}.", "one_based_labels"),)
 
 
 def named_classes(

@@ -5,12 +5,16 @@ With or without a header; separated by commas, tabs or spaces; labels are ids or
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from engine.atomic import write_text
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import (
     base_note,
@@ -29,8 +33,9 @@ from engine.dataset.formats.files import (
     subfolders,
 )
 from engine.dataset.formats.folders import SPLIT_NAMES
-from engine.dataset.formats.groups import ucf_group
-from engine.dataset.formats.lists import Entry, NamedEntry, csv_rows, find_lists, numbered_lines, whole_number
+from engine.dataset.formats.groups import below_root, group_in_name
+from engine.dataset.formats.held_out import hold_out
+from engine.dataset.formats.lists import Entry, NamedEntry, csv_rows, find_one_or_two, label_of, numbered_lines
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -38,6 +43,8 @@ METADATA = "metadata.csv"
 _PATH_COLUMNS = ("path", "video_path", "file_name", "filename", "file", "filepath", "file_path", "video", "video_name")
 _LABEL_COLUMNS = ("label", "labels", "class", "class_name", "label_name", "category", "target")
 _EXTENSIONS = "|".join(sorted(extension[1:] for extension in VIDEO_EXTENSIONS))
+_SPLIT_COLUMNS = ("split", "subset")
+_GROUP_COLUMNS = ("source", "group")
 # A path may hold spaces and a label too; the extension tells where one ends.
 _SPACED = re.compile(rf"(.*\.(?:{_EXTENSIONS}))\s+(\S.*)", re.IGNORECASE)
 _HAS_VIDEO = re.compile(rf"\.(?:{_EXTENSIONS})(?:[\s,\"]|$)", re.IGNORECASE)
@@ -46,26 +53,63 @@ _PROBES = 200
 
 
 def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
-    """Ids keep their numbers, named by [dataset] classes. Names are sorted, or in the order of [dataset] classes."""
+    """Ids keep their numbers, named by [dataset] classes. Names are sorted, or in the order of [dataset] classes.
+
+    A list with a column `split` is both lists; one that stands alone is split here.
+    """
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    sources = _lists(dataset)
-    rows = read_list(sources[0]), read_list(sources[1])
+    lists = _lists(dataset)
+    rows = [listed.rows for listed in lists]
+    sources = [listed.path for listed in lists]
     notes: tuple[str, ...] = ()
     if _is_id(rows[0][0][1]):
-        entries = _with_ids(rows[0], sources[0]), _with_ids(rows[1], sources[1])
+        entries = [_with_ids(listed, dataset.first_label) for listed in lists]
         ids = [label for listed in entries for _, label, _ in listed]
         classes = numbered_classes(dataset.classes, num_classes, max(ids))
         for listed, source in zip(entries, sources, strict=True):
-            require_labels_inside(listed, source, len(classes), min(ids))
+            require_labels_inside(listed, source, len(classes), min(ids), dataset.first_label)
         notes = base_note(min(ids), sources[0])
     else:
-        classes, id_of = named_classes(*rows, sources, dataset.classes)
+        classes, id_of = named_classes(rows[0], rows[-1], (sources[0], sources[-1]), dataset.classes)
         require_class_count(classes, num_classes, "[dataset] classes" if dataset.classes else str(sources[0]))
-        entries = _named(rows[0], id_of), _named(rows[1], id_of)
-    train_clips, train_notes = _clips(entries[0], sources[0], root, "root")
-    val_clips, val_notes = _clips(entries[1], sources[1], val_root, "val_root" if dataset.val_root else "root")
-    return ClipLists(classes, train_clips, val_clips, train_notes + val_notes + notes)
+        entries = [_named(listed, id_of) for listed in rows]
+    clips, found = _clips(entries[0], lists[0], root, "root")
+    notes = found + notes
+    if len(lists) == 1:
+        train, val, how = hold_out(clips, classes, dataset)
+        return ClipLists(classes, train, val, notes + how)
+    val, found = _clips(entries[1], lists[1], val_root, "val_root" if dataset.val_root else "root")
+    return ClipLists(classes, clips, val, tuple(dict.fromkeys(notes + found)))
+
+
+def write_split(path: Path, lists: ClipLists, dataset: Dataset) -> None:
+    """Write a split as one list with the columns path, label, split and source, which `read` takes for both lists.
+
+    Paths are relative to [dataset] root. Raises DataError where a list of videos and names cannot say it.
+    """
+    refuse = "a list of videos and labels cannot say it, so the split must stay as the dataset has it"
+    for clip in (*lists.train, *lists.val):
+        if clip.labels or clip.name != clip.path or clip.num_frames:
+            raise DataError(f"{clip.name} is a part of a file, or has several classes; {refuse}.")
+    if numbers := [name for place, name in enumerate(lists.classes) if _is_id(name) and name != str(place)]:
+        raise DataError(f"The class name {numbers[0]} would be taken for an id; {refuse}.")
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label", "split", "source"))
+    for split, clips in (("train", lists.train), ("val", lists.val)):
+        for clip in clips:
+            rows.writerow((below_root(clip.path, dataset), lists.classes[clip.label], split, clip.group))
+    write_text(path, text.getvalue())
+
+
+@dataclass
+class _List:
+    """The rows of one split. groups: the source of each, where a column says so."""
+
+    path: Path
+    rows: list[NamedEntry]
+    groups: list[str] | None = None
 
 
 def metadata_in(folder: Path) -> tuple[Path, Path] | None:
@@ -102,7 +146,7 @@ def _rows(path: Path) -> Iterator[NamedEntry]:
         return
     first = lines[0][1]
     for delimiter in (",", "\t"):
-        header = [name.strip().strip('"').lower() for name in first.split(delimiter)]
+        header = _header(first, delimiter)
         if len(header) > 1 and set(header) & set(_PATH_COLUMNS):
             yield from _by_columns(path, delimiter, header)
             return
@@ -124,6 +168,10 @@ def _by_columns(path: Path, delimiter: str, header: list[str]) -> Iterator[Named
         if len(fields) <= max(at_path, at_label) or not fields[at_path] or not fields[at_label]:
             raise DataError(f"{path}:{line}: the row must have both a {header[at_path]} and a {header[at_label]}.")
         yield fields[at_path], fields[at_label], line
+
+
+def _header(line: str, delimiter: str) -> list[str]:
+    return [name.strip().strip('"').lower() for name in line.split(delimiter)]
 
 
 def _is_header(text: str, line: int, lines: list[tuple[int, str]]) -> bool:
@@ -159,50 +207,79 @@ def _two_numbers(path: Path, line: int, video: str) -> DataError:
     )
 
 
-def _lists(dataset: Dataset) -> tuple[Path, Path]:
+def _lists(dataset: Dataset) -> list[_List]:
+    """Training and validation; or one list of all clips."""
     folder = dataset.annotations or dataset.root
+    train: Path
+    val: Path | None
     if not dataset.train_list and not dataset.val_list and (found := metadata_in(Path(folder))):
-        return found
-    return find_lists(dataset, ".csv", otherwise=dataset.root)
+        train, val = found
+    else:
+        train, val = find_one_or_two(dataset, ".csv", otherwise=dataset.root)
+    listed = _List(train, read_list(train), _column(train, _GROUP_COLUMNS))
+    if val in (None, train) and (splits := _column(train, _SPLIT_COLUMNS)):
+        return _by_split(listed, splits)
+    return [listed] if val is None else [listed, _List(val, read_list(val), _column(val, _GROUP_COLUMNS))]
+
+
+def _column(path: Path, names: tuple[str, ...]) -> list[str] | None:
+    """What a column with one of the names says in each row; None where there is no such column."""
+    _, first = next(numbered_lines(path), (0, ""))
+    for delimiter in (",", "\t"):
+        header = _header(first, delimiter)
+        if set(header) & set(_PATH_COLUMNS) and (at := next((header.index(n) for n in names if n in header), None)):
+            return [fields[at] if len(fields) > at else "" for _, fields in islice(csv_rows(path, delimiter), 1, None)]
+    return None
+
+
+def _by_split(listed: _List, splits: list[str]) -> list[_List]:
+    """Test rows are judged on where there are no validation rows."""
+    rows: dict[str, list[int]] = {}
+    for place, (split, row) in enumerate(zip(splits, listed.rows, strict=True)):
+        if split.lower() not in SPLIT_NAMES:
+            raise DataError(f'{listed.path}:{row[2]}: the split must be train, val or test, and is "{split}".')
+        rows.setdefault(SPLIT_NAMES[split.lower()], []).append(place)
+    if "train" not in rows:
+        raise DataError(f"{listed.path}: no row's split is train.")
+    parts = [rows["train"], rows.get("val") or rows.get("test") or []]
+    return [
+        _List(listed.path, [listed.rows[at] for at in part], listed.groups and [listed.groups[at] for at in part])
+        for part in parts
+        if part
+    ]
 
 
 def _is_id(label: str) -> bool:
     return label.isascii() and label.removeprefix("-").isdecimal()
 
 
-def _with_ids(rows: list[NamedEntry], source: Path) -> list[Entry]:
-    found: list[Entry] = []
-    for video, text, line in rows:
-        label = whole_number(
-            text, source, line, "the training list starts with ids, and all labels must be of one kind"
-        )
-        if label < 0:
-            raise DataError(f"{source}:{line}: label {label} is negative; labels count from 0.")
-        found.append((video, label, line))
-    return found
+def _with_ids(listed: _List, first_label: int) -> list[Entry]:
+    advice = "the training list starts with ids, and all labels must be of one kind"
+    return [(video, label_of(text, listed.path, line, first_label, advice), line) for video, text, line in listed.rows]
 
 
 def _named(rows: list[NamedEntry], id_of: dict[str, int]) -> list[Entry]:
     return [(video, id_of[label], line) for video, label, line in rows]
 
 
-def _clips(listed: list[Entry], source: Path, root: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
-    disk = Disk()
-    start, where = _start(listed, source, root, disk)
+def _clips(entries: list[Entry], listed: _List, root: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
+    disk, source = Disk(), listed.path
+    start, where = _start(entries, source, root, disk)
     clips = ClipPacker()
     missing: list[str] = []
-    for video, label, _ in listed:
+    for place, (video, label, _) in enumerate(entries):
         if path := disk.find(os.path.join(start, video)):
-            clips.append(Clip(path, label, ucf_group(os.path.basename(video))))
+            group = listed.groups[place] if listed.groups else ""
+            clips.append(Clip(path, label, group or group_in_name(os.path.basename(video))))
         else:
             missing.append(video)
     if not clips:
         raise DataError(
-            f"none of the {counted(len(listed), 'video')} listed in {source} is there; the first would be "
+            f"none of the {counted(len(entries), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(root, missing[0])}, and neither the list's folder nor the working folder has it; correct "
             f"[dataset] {key}."
         )
-    return clips.table(), (f"Paths in {source} {where}.", *missing_note(missing, len(listed), source))
+    return clips.table(missing), (f"Paths in {source} {where}.", *missing_note(missing, len(entries), source))
 
 
 def _start(listed: list[Entry], source: Path, root: Path, disk: Disk) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.dataset.clips import Note
 from engine.errors import DataError
 
 VIDEO_EXTENSIONS = frozenset(
@@ -86,16 +87,21 @@ class Found:
         self.broken_links += other.broken_links
         self.not_utf8 += other.not_utf8
 
-    def notes(self) -> Iterator[str]:
+    def notes(self, where: str = "") -> Iterator[str]:
+        """Sentences, each after `where`."""
         if self.others:
             kinds = ", ".join(kind or "no extension" for kind, _ in self.others.most_common(5))
-            yield f"{counted(self.others.total(), 'file')} left out, not a video by extension: {kinds}."
+            yield f"{where}{counted(self.others.total(), 'file')} left out, not a video by extension: {kinds}."
         if self.hidden:
-            yield f"{counted(self.hidden, 'hidden file')} left out."
+            yield f"{where}{counted(self.hidden, 'hidden file')} left out."
         if self.broken_links:
-            yield f"{counted(self.broken_links, 'link')} left out, because what it points to is gone."
+            text = f"{where}{counted(self.broken_links, 'link')} left out, because what it points to is gone."
+            yield Note(text, "left_out")
         if self.not_utf8:
-            yield f"{counted(self.not_utf8, 'file')} left out, because the name is not UTF-8; rename to include."
+            text = (
+                f"{where}{counted(self.not_utf8, 'file')} left out, because the name is not UTF-8; rename to include."
+            )
+            yield Note(text, "left_out")
 
 
 def videos_below(folder: str | Path) -> Found:
@@ -202,10 +208,11 @@ def missing_note(missing: Sequence[str], listed: int, source: str | Path, noun: 
     """The sentence on listed videos that are not there; none when nothing is missing."""
     if not missing:
         return ()
-    return (
+    text = (
         f"{len(missing)} of {counted(listed, noun)} listed in {source} {'is' if len(missing) == 1 else 'are'} "
-        f"missing and left out, e.g. {', '.join(missing[:3])}.",
+        f"missing and left out, e.g. {', '.join(missing[:3])}."
     )
+    return (Note(text, "missing", missing),)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

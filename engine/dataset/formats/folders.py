@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists, ClipTable
+from engine.dataset.clips import Clip, ClipLists, ClipTable, Note
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import (
     Found,
@@ -19,8 +19,8 @@ from engine.dataset.formats.files import (
     videos_below,
     videos_in,
 )
-from engine.dataset.formats.groups import file_key, read_groups, require_all_listed, ucf_group
-from engine.dataset.split import split_clips, split_notes
+from engine.dataset.formats.groups import group_in_name
+from engine.dataset.formats.held_out import hold_out
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -42,15 +42,14 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     found = {name: folder for part in reversed(parts) for name, folder in part.folder_of_class.items()}
     classes = class_order(sorted(found), dataset.classes, found)
     require_class_count(classes, num_classes, "[dataset] classes" if dataset.classes else str(root))
-    lists = _labelled(parts, classes, _sources(dataset, parts), root)
+    lists = _labelled(parts, classes, root)
     notes = [note for part in parts for note in part.notes()]
     if "val" in splits:
         return ClipLists(classes, lists[0], lists[1], tuple(notes))
     if "test" in splits:
         notes.append(f"{root / splits['test']} is left alone: validation clips are held out of the training clips.")
-    train, val = split_clips(lists[0], dataset.val_fraction, dataset.split_seed)
-    notes += split_notes(classes, train, val, dataset.val_fraction, dataset.split_seed)
-    return ClipLists(classes, train, val, tuple(notes))
+    train, val, how = hold_out(lists[0], classes, dataset)
+    return ClipLists(classes, train, val, (*notes, *how))
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -99,17 +98,19 @@ class _Part:
     loose: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        notes = []
+        notes: list[str] = []
         if self.empty:
-            notes.append(f"No class, because no video is inside: {some(self.empty)} in {self.folder}.")
+            text = f"No class, because no video is inside: {some(self.empty)} in {self.folder}."
+            notes.append(Note(text, "empty_folder", [str(self.folder / name) for name in self.empty]))
         if self.hidden:
             notes.append(f"No class, because hidden: {some(self.hidden)} in {self.folder}.")
         if self.loose:
-            notes.append(
+            text = (
                 f"{counted(len(self.loose), 'video')} directly in {self.folder} left out, because no class folder "
                 f"says what it shows: {some(self.loose)}."
             )
-        return notes + [f"{self.folder}: {note}" for note in self.left_out.notes()]
+            notes.append(Note(text, "extra", [str(self.folder / name) for name in self.loose]))
+        return notes + list(self.left_out.notes(f"{self.folder}: "))
 
 
 def _scan(root: Path, split: str) -> _Part:
@@ -157,24 +158,11 @@ def _refuse_wrapped(root: Path, part: _Part) -> None:
         )
 
 
-def _sources(dataset: Dataset, parts: list[_Part]) -> dict[str, str]:
-    if not dataset.groups:
-        return {}
-    path = Path(dataset.groups)
-    sources = read_groups(path)
-    require_all_listed((video for part in parts for _, video in part.videos), sources, path)
-    return sources
-
-
-def _labelled(parts: list[_Part], classes: tuple[str, ...], sources: dict[str, str], root: Path) -> list[ClipTable]:
+def _labelled(parts: list[_Part], classes: tuple[str, ...], root: Path) -> list[ClipTable]:
     ids = {name: label for label, name in enumerate(classes)}
     return [
         ClipTable(
-            Clip(
-                os.path.join(root, video),
-                ids[name],
-                sources[file_key(video)] if sources else ucf_group(video.rpartition("/")[2]),
-            )
+            Clip(os.path.join(root, video), ids[name], group_in_name(video.rpartition("/")[2]))
             for name, video in part.videos
         )
         for part in parts

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable, Note
 from engine.dataset.formats.classes import named_classes, require_class_count
 from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.dataset.formats.lists import NamedEntry, csv_rows, find_lists
@@ -159,7 +159,7 @@ def _clips(
             f"none of the {counted(len(rows), 'video')} listed in {source} is in {videos.root} or a folder in it, e.g. "
             f"{missing[0]}.mp4; correct [dataset] root."
         )
-    return clips.table(), missing_note(missing, len(rows), source)
+    return clips.table(missing), missing_note(missing, len(rows), source)
 
 
 def _cut_more_than_once(rows: list[Row]) -> set[str]:
@@ -172,4 +172,5 @@ def _unlisted(places: list[_Videos]) -> tuple[str, ...]:
     extra = sorted(path for videos in places for path in videos.paths if path not in videos.used)
     if not extra:
         return ()
-    return (f"{counted(len(extra), 'video')} on disk in neither list and left out, e.g. {extra[0]}.",)
+    text = f"{counted(len(extra), 'video')} on disk in neither list and left out, e.g. {extra[0]}."
+    return (Note(text, "extra", extra),)

@@ -16,6 +16,9 @@ from engine.recipe import Dataset
 # What the names of lists say, in the order in which they are tried.
 TRAIN, VAL = ("train",), ("val", "test")
 
+# Files of ours that may lie beside lists, and are none.
+NO_LISTS = ("groups.csv", "quarantine.txt")
+
 # A listed path, its label, its line.
 Entry = tuple[str, int, int]
 # The same of a list that has names for labels.
@@ -32,6 +35,19 @@ def find_lists(dataset: Dataset, kind: str = ".txt", otherwise: str = "") -> tup
         _given_or_found(dataset.train_list, "train_list", folder, TRAIN, kind),
         _given_or_found(dataset.val_list, "val_list", folder, VAL, kind),
     )
+
+
+def find_one_or_two(dataset: Dataset, kind: str = ".txt", otherwise: str = "") -> tuple[Path, Path | None]:
+    """Like `find_lists`, but there may be no validation list, and the only list there is needs no name that says so."""
+    folder = dataset.annotations or otherwise
+    if dataset.val_list or (folder and lists_named(require_folder(folder, "annotations"), VAL, kind)):
+        return find_lists(dataset, kind, otherwise)
+    if not dataset.train_list and folder and not lists_named(Path(folder), TRAIN, kind):
+        files = [Path(entry.path) for entry in entries(folder) if not is_folder(entry)]
+        lists = [path for path in files if path.suffix.lower() == kind and path.name not in NO_LISTS]
+        if len(lists) == 1:
+            return lists[0], None
+    return _given_or_found(dataset.train_list, "train_list", folder, TRAIN, kind), None
 
 
 def lists_named(folder: Path, words: tuple[str, ...], kind: str = ".txt") -> list[Path]:
@@ -114,8 +130,9 @@ def head_of(path: Path, size: int = 1 << 16) -> str:
         return ""
 
 
-def read_entries(path: Path) -> list[Entry]:
-    """Lines of "path label", read from the right: the path may hold spaces, the label is a whole number from 0 on."""
+def read_entries(path: Path, first_label: int = 0) -> list[Entry]:
+    """Lines of "path label", read from the right: the path may hold spaces, the label is a whole number from
+    first_label ([dataset] first_label) on, and counts from 0 in what is returned."""
     found: list[Entry] = []
     labels: dict[str, int] = {}
     for number, line in numbered_lines(path):
@@ -125,9 +142,7 @@ def read_entries(path: Path) -> list[Entry]:
         video, text = parts
         label = labels.get(text)
         if label is None:
-            label = labels[text] = whole_number(text, path, number, 'write "path label"')
-            if label < 0:
-                raise DataError(f"{path}:{number}: label {label} is negative; labels count from 0.")
+            label = labels[text] = label_of(text, path, number, first_label, 'write "path label"')
         found.append((video, label, number))
     if not found:
         raise DataError(f"{path} lists no video.")
@@ -144,6 +159,17 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 yield rows.line_num, fields
     except csv.Error as error:
         raise DataError(f"{path}:{rows.line_num}: not valid CSV: {error}.") from None
+
+
+def label_of(text: str, path: Path, line: int, first_label: int, advice: str) -> int:
+    """A listed id, counted from 0. DataError where it is none, or below first_label."""
+    label = whole_number(text, path, line, advice)
+    if label < first_label:
+        where = f"{path}:{line}: label {label}"
+        if first_label and label == 0:
+            raise DataError(f"{where} is 0, but [dataset] first_label is {first_label}; set it to 0.")
+        raise DataError(f"{where} is negative; labels count from {first_label}.")
+    return label - first_label
 
 
 def whole_number(text: str, path: Path, line: int, advice: str) -> int:

@@ -20,8 +20,9 @@ from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import base_note, numbered_classes, require_labels_inside
 from engine.dataset.formats.files import Disk, counted, is_video, missing_note, require_folder
 from engine.dataset.formats.frames import FrameNames, detect, images_of
-from engine.dataset.formats.groups import ucf_group
-from engine.dataset.formats.lists import TRAIN, find_lists, lists_named, numbered_lines, read_json
+from engine.dataset.formats.groups import group_in_name
+from engine.dataset.formats.held_out import hold_out
+from engine.dataset.formats.lists import TRAIN, find_one_or_two, lists_named, numbered_lines, read_json
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -49,6 +50,7 @@ class FrameList:
     source: Path
     rows: list[Row]
     with_offset: bool | None = None
+    first_label: int = 0
     missing: list[str] = field(default_factory=list)
 
     @property
@@ -58,8 +60,13 @@ class FrameList:
     def parts(self, row: Row) -> tuple[int, int, tuple[int, ...]]:
         """(frames before the first, frames, labels) of a row."""
         if self.with_offset:
-            return row.numbers[0], row.numbers[1], row.numbers[2:]
-        return 0, row.numbers[0], row.numbers[1:]
+            return row.numbers[0], row.numbers[1], self._labels(row.numbers[2:], row)
+        return 0, row.numbers[0], self._labels(row.numbers[1:], row)
+
+    def _labels(self, listed: tuple[int, ...], row: Row) -> tuple[int, ...]:
+        if self.first_label and 0 in listed:
+            raise DataError(f"{self.source}:{row.line}: label 0, but [dataset] first_label is 1; set it to 0.")
+        return tuple(label - self.first_label for label in listed)
 
 
 def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
@@ -67,36 +74,43 @@ def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
     is multi-label, and every clip has `labels`."""
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    sources = find_lists(dataset, _kind(dataset))
-    lists = read_list(sources[0]), read_list(sources[1])
+    sources = [source for source in find_one_or_two(dataset, _kind(dataset)) if source]
+    lists = [read_list(source, dataset.first_label) for source in sources]
     _keep_those_on_disk(lists[0], root, "root")
-    _keep_those_on_disk(lists[1], val_root, "val_root" if dataset.val_root else "root")
+    for frames in lists[1:]:
+        _keep_those_on_disk(frames, val_root, "val_root" if dataset.val_root else "root")
 
     folders = [list(dict.fromkeys(row.folder for row in frames.rows)) for frames in lists]
-    names = detect([*_spread(folders[0], 15), *_spread(folders[1], 5)], dataset, flow)
+    names = detect([*_spread(folders[0], 15), *_spread(folders[-1], 5)], dataset, flow)
     notes = names.notes() + _settle_columns(lists, dataset, names.template, flow)
     ids = [label for frames in lists for row in frames.rows for label in frames.parts(row)[2]]
     classes = numbered_classes(dataset.classes, num_classes, max(ids))
     for frames in lists:
         entries = [(row.folder, max(frames.parts(row)[2]), row.line) for row in frames.rows]
-        require_labels_inside(entries, frames.source, len(classes), min(ids))
+        require_labels_inside(entries, frames.source, len(classes), min(ids), dataset.first_label)
 
     several = any(len(frames.parts(row)[2]) > 1 for frames in lists for row in frames.rows)
-    train, val = (_clips(frames, names.start_index, several, dataset.frame_counts == "disk") for frames in lists)
+    clips = [_clips(frames, names.start_index, several, dataset.frame_counts == "disk") for frames in lists]
     for frames in lists:
         notes += missing_note(frames.missing, len(frames.rows) + len(frames.missing), frames.source, "folder")
         notes += _without_frames(frames) + _shorter_than_listed(frames, names, flow)
     decided: dict[str, Any] = {"filename_template": names.template, "start_index": names.start_index}
     if texts := [frames for frames in lists if not frames.is_json]:
         decided["with_offset"] = texts[0].with_offset
-    return ClipLists(classes, train, val, notes + base_note(min(ids), sources[0]), decided)
+    notes += base_note(min(ids), sources[0])
+    if len(clips) == 1:
+        train, val, how = hold_out(clips[0], classes, dataset)
+        return ClipLists(classes, train, val, notes + how, decided)
+    return ClipLists(classes, clips[0], clips[1], notes, decided)
 
 
-def read_list(path: Path) -> FrameList:
-    """The rows of a list. DataError names the line that is not a folder and numbers."""
+def read_list(path: Path, first_label: int = 0) -> FrameList:
+    """The rows of a list; labels count from 0 in what its parts are. DataError names the line that is not a folder and
+    numbers."""
     found = _read_json(path) if _is_json(path) else _read_text(path)
     if not found.rows:
         raise DataError(f"{path} lists no folder.")
+    found.first_label = first_label
     return found
 
 
@@ -256,7 +270,7 @@ def _clips(frames: FrameList, start_index: int, several: bool, count_on_disk: bo
         offset, count, labels = frames.parts(row)
         if not count:
             continue  # in a clip, 0 would mean all there are
-        group = ucf_group(f"{os.path.basename(row.folder)}.") if "_g" in row.folder else ""
+        group = group_in_name(f"{os.path.basename(row.folder)}.")
         whole = count_on_disk and not offset
         clips.append(
             Clip(
@@ -264,7 +278,7 @@ def _clips(frames: FrameList, start_index: int, several: bool, count_on_disk: bo
                 first_frame=start_index + offset, num_frames=0 if whole else count,
             )
         )  # fmt: skip
-    return clips.table()
+    return clips.table(frames.missing)
 
 
 def _without_frames(frames: FrameList) -> tuple[str, ...]:

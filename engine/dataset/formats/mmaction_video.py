@@ -1,4 +1,4 @@
-"""MMAction2's VideoDataset: two lists of "path label", labels counting from 0."""
+"""MMAction2's VideoDataset: lists of "path label", labels counting from 0. Where there is one list, it is split."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
 from engine.dataset.formats.classes import base_note, numbered_classes, require_labels_inside
 from engine.dataset.formats.files import Disk, counted, is_video, missing_note, require_folder
-from engine.dataset.formats.groups import ucf_group
-from engine.dataset.formats.lists import Entry, find_lists, read_entries
+from engine.dataset.formats.groups import group_in_name
+from engine.dataset.formats.held_out import hold_out
+from engine.dataset.formats.lists import Entry, find_one_or_two, read_entries
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -19,16 +20,21 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     """Class names are [dataset] classes, and numbers for ids beyond them."""
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    train_list, val_list = find_lists(dataset)
-    train, val = read_entries(train_list), read_entries(val_list)
+    train_list, val_list = find_one_or_two(dataset)
+    train = read_entries(train_list, dataset.first_label)
+    val = read_entries(val_list, dataset.first_label) if val_list else []
 
     classes = numbered_classes(dataset.classes, num_classes, max(label for _, label, _ in (*train, *val)))
     first = min(label for _, label, _ in (*train, *val))
-    for listed, source in ((train, train_list), (val, val_list)):
-        require_labels_inside(listed, source, len(classes), first)
-    train_clips, train_notes = _clips(train, root, train_list, "root")
+    for listed, source in ((train, train_list), (val, val_list or train_list)):
+        require_labels_inside(listed, source, len(classes), first, dataset.first_label)
+    train_clips, notes = _clips(train, root, train_list, "root")
+    notes += base_note(first, train_list)
+    if val_list is None:
+        train_clips, val_clips, how = hold_out(train_clips, classes, dataset)
+        return ClipLists(classes, train_clips, val_clips, notes + how)
     val_clips, val_notes = _clips(val, val_root, val_list, "val_root" if dataset.val_root else "root")
-    return ClipLists(classes, train_clips, val_clips, train_notes + val_notes + base_note(first, train_list))
+    return ClipLists(classes, train_clips, val_clips, notes + val_notes)
 
 
 def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
@@ -39,8 +45,7 @@ def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[Clip
     for listed, label, line in lines:
         path = os.path.join(folder, listed)
         if disk.find(path):
-            group = ucf_group(os.path.basename(listed)) if "_g" in listed else ""
-            clips.append(Clip(path, label, group))
+            clips.append(Clip(path, label, group_in_name(os.path.basename(listed))))
         else:
             if listed[-1].isdigit():
                 _refuse_other_columns(listed, folder, f"{source}:{line}")
@@ -50,7 +55,7 @@ def _clips(lines: list[Entry], root: Path, source: Path, key: str) -> tuple[Clip
             f"none of the {counted(len(lines), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(folder, missing[0])}; correct [dataset] {key}."
         )
-    return clips.table(), missing_note(missing, len(lines), source)
+    return clips.table(missing), missing_note(missing, len(lines), source)
 
 
 def _refuse_other_columns(listed: str, folder: str, where: str) -> None:

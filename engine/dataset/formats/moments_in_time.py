@@ -132,4 +132,4 @@ def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[C
             f"none of the {counted(len(listed), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(root, _FOLDERS[split][0], missing[0])}; correct [dataset] root."
         )
-    return clips.table(), missing_note(missing, len(listed), source)
+    return clips.table(missing), missing_note(missing, len(listed), source)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.clips import Clip, ClipPacker, ClipTable
+from engine.dataset.clips import Clip, ClipPacker, ClipTable, Note
 from engine.dataset.formats.classes import normal
 from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.errors import DataError
@@ -74,7 +74,10 @@ def usable(
 
 
 def _note(segments: Sequence[Segment], source: str, what: str) -> tuple[str, ...]:
-    return (f"{counted(len(segments), 'segment')} in {source} {what}, e.g. {segments[0]}.",) if segments else ()
+    if not segments:
+        return ()
+    text = f"{counted(len(segments), 'segment')} in {source} {what}, e.g. {segments[0]}."
+    return (Note(text, "segments", [str(segment) for segment in segments]),)
 
 
 class Videos:
@@ -116,7 +119,8 @@ def segment_clips(
             f"none of the {counted(len(paths), 'video')} listed in {source} is in {videos.root} or a folder in it, "
             f"e.g. {videos.prefixes[0]}{missing[0]}.mp4; correct [dataset] root."
         )
-    return clips.table(), missing_note(missing, len(paths), source)
+    left_out = [segment.video for segment in segments if paths[segment.video] is None]
+    return clips.table(left_out), missing_note(missing, len(paths), source)
 
 
 def class_names(segments: Iterable[Segment]) -> list[str]:

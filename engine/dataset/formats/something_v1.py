@@ -32,13 +32,13 @@ def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
     for entries, source in ((train, sources[0]), (val, sources[1])):
         _require_known(entries, label_of, source, labels)
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    train_there, train_notes = _on_disk(train, root, sources[0])
-    val_there, val_notes = _on_disk(val, val_root, sources[1])
+    train_there, train_missing, train_notes = _on_disk(train, root, sources[0])
+    val_there, val_missing, val_notes = _on_disk(val, val_root, sources[1])
     frames = detect([path for path, _ in (*train_there[:15], *val_there[:5])], dataset, flow)
     return ClipLists(
         classes,
-        _clips(train_there, label_of, frames.start_index),
-        _clips(val_there, label_of, frames.start_index),
+        _clips(train_there, train_missing, label_of, frames.start_index),
+        _clips(val_there, val_missing, label_of, frames.start_index),
         frames.notes() + train_notes + val_notes,
         {"filename_template": frames.template, "start_index": frames.start_index},
     )
@@ -106,8 +106,10 @@ def _require_known(entries: list[Entry], label_of: dict[str, int], source: Path,
             )
 
 
-def _on_disk(entries: list[Entry], root: Path, source: Path) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """(folder, class name) of the videos that are there, and the sentence on the others."""
+def _on_disk(
+    entries: list[Entry], root: Path, source: Path
+) -> tuple[list[tuple[str, str]], list[str], tuple[str, ...]]:
+    """(folder, class name) of the videos that are there; the others, and the sentence on them."""
     disk = Disk(folders=True)
     there: list[tuple[str, str]] = []
     missing: list[str] = []
@@ -122,11 +124,11 @@ def _on_disk(entries: list[Entry], root: Path, source: Path) -> tuple[list[tuple
             f"none of the {counted(len(entries), 'video')} listed in {source} has a folder of frames in {root}, e.g. "
             f"{missing[0]}; correct [dataset] root."
         )
-    return there, missing_note(missing, len(entries), source)
+    return there, missing, missing_note(missing, len(entries), source)
 
 
-def _clips(there: list[tuple[str, str]], label_of: dict[str, int], start_index: int) -> ClipTable:
+def _clips(there: list[tuple[str, str]], missing: list[str], label_of: dict[str, int], start_index: int) -> ClipTable:
     clips = ClipPacker()
     for path, name in there:
         clips.append(Clip(path, label_of[name], first_frame=start_index))
-    return clips.table()
+    return clips.table(missing)

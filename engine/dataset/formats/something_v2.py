@@ -114,4 +114,4 @@ def _clips(
             f"none of the {counted(len(entries), 'video')} listed in {source} is in {root} or a folder in it, "
             f"e.g. {missing[0]}.webm; correct [dataset] root."
         )
-    return clips.table(), missing_note(missing, len(entries), source)
+    return clips.table(missing), missing_note(missing, len(entries), source)

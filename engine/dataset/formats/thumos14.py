@@ -16,9 +16,9 @@ from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats.activitynet import Annotations, read_videos
 from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.files import VIDEO_EXTENSIONS, counted, entries, is_folder, require_folder, some, subfolders
+from engine.dataset.formats.held_out import hold_out
 from engine.dataset.formats.lists import head_of, numbered_lines, read_json
 from engine.dataset.formats.segments import Segment, class_names, seconds, segment_clips, usable, video_files
-from engine.dataset.split import split_clips, split_notes
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -64,8 +64,8 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     train, val = clips
     if not listed[1]:
         notes.append(f"{folder} has no annotations of the test videos: whole validation videos are held out.")
-        train, val = split_clips(train, dataset.val_fraction, dataset.split_seed)
-        notes += split_notes(classes, train, val, dataset.val_fraction, dataset.split_seed)
+        train, val, how = hold_out(train, classes, dataset)
+        notes += how
     return ClipLists(classes, train, val, tuple(notes))
 
 

@@ -129,4 +129,4 @@ def _clips(
             f"none of the {counted(len(entries), 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(videos, missing[0])}; correct [dataset] root."
         )
-    return clips.table(), missing_note(missing, len(entries), source)
+    return clips.table(missing), missing_note(missing, len(entries), source)

@@ -403,7 +403,7 @@ def test_a_label_outside_the_classes_is_named_with_its_line(tmp_path: Path) -> N
     dataset = _listed(tmp_path, "a.mp4 0\nb.mp4 7\n")
     message = refusal(dataset, 5)
     assert f"label 7 in {tmp_path / 'lists/train.txt'}:2 is outside the 5 classes (0..4)" in message
-    assert "subtract 1" not in message
+    assert "first_label" not in message
     assert "outside the 2 classes (0..1)" in refusal(dataset.model_copy(update={"classes": ("x", "y")}))
     in_val = _listed(tmp_path, "a.mp4 0\n", "v.mp4 1\n")
     assert "val.txt:1 is outside the 1 class (0..0)" in refusal(in_val, 1)
@@ -412,8 +412,13 @@ def test_a_label_outside_the_classes_is_named_with_its_line(tmp_path: Path) -> N
 def test_a_list_that_counts_from_1_is_recognised(tmp_path: Path) -> None:
     dataset = _listed(tmp_path, "a.mp4 1\nb.mp4 2\n", "v.mp4 1\n")
     message = refusal(dataset, 2)
-    assert "label 2 in" in message and message.endswith("if the list counts from 1, subtract 1 from every label.")
-    assert any("The lowest label is 1" in note for note in read_clips(dataset).notes)
+    assert "label 2 in" in message and message.endswith(
+        "if the lists count from 1, set first_label = 1 under [dataset]."
+    )
+    assert any("is 1, and labels count from 0" in note for note in read_clips(dataset).notes)
+    counted_from_1 = read_clips(dataset.model_copy(update={"first_label": 1}), 2)
+    assert [clip.label for clip in counted_from_1.train] == [0, 1]
+    assert not any("count from 0" in note for note in counted_from_1.notes)
 
 
 def test_missing_videos_are_counted_named_and_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""What `ftwiz check` and `ftwiz split` are pointed at: a recipe, or a folder of videos that has none yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.dataset.inspect import inspect_folder
+from engine.recipe import Recipe, load_recipe, preset_names, recipe_from
+
+
+def is_data(source: str) -> bool:
+    """Whether it is a folder; presets come first, as in `ftwiz run`."""
+    return source not in preset_names() and os.path.isdir(os.path.expanduser(source))
+
+
+def recipe_of(source: str, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe; for a folder, one with nothing but the [dataset] that was recognised in it.
+
+    Raises RecipeError or DataError, one sentence.
+    """
+    if not is_data(source):
+        return load_recipe(source, overrides)
+    # Whoever names the format knows more than can be seen.
+    table = {"root": source} if "dataset.format" in overrides else inspect_folder(Path(source)).table
+    document: dict[str, Any] = {"dataset": dict(table)}
+    for key, value in overrides.items():
+        name, dot, field = key.partition(".")
+        if dot:
+            document.setdefault(name, {})[field] = value
+        else:
+            document[name] = value
+    return recipe_from(document, label="--set")
