@@ -47,6 +47,7 @@ def test_run(run: RunFolder) -> Metrics:
         "segments": recipe.run.test_segments or recipe.model.frames,
         "test_clips": recipe.run.test_clips,
         "crops": recipe.run.test_crops,
+        "frame_size": recipe.dataset_at_test_time.frame_size,
         "average_clips": recipe.run.average_clips,
         "epochs_trained": checkpoint["epoch"] - 1,
     }

@@ -441,6 +441,11 @@ class Run(Table):
     """Test time, dense clips (model.clip_len): so many clips at even distances over the video."""
     test_crops: Annotated[Literal[1, 3, 10], BeforeValidator(_whole)] = 1
     """Test time: the centre; three along the long side; or four corners and the centre, each mirrored too."""
+    test_short_side: int = Field(default=0, ge=0)
+    """Test time: like dataset.short_side. 0: the same."""
+    test_frame_size: int = Field(default=0, ge=0)
+    """Test time: like dataset.frame_size; convolutional networks take larger frames than they were trained on. 0: the
+    same."""
 
 
 class Recipe(Table):
@@ -454,6 +459,17 @@ class Recipe(Table):
     schedule: Schedule = Schedule()
     weights: Weights = Weights()
     run: Run = Run()
+
+    @property
+    def dataset_at_test_time(self) -> Dataset:
+        """[dataset] with the sizes that [run] wants at test time."""
+        size, short_side = self.run.test_frame_size, self.run.test_short_side
+        return self.dataset.model_copy(
+            update={
+                "short_side": short_side or self.dataset.short_side,
+                "frame_size": size or self.dataset.frame_size,
+            }
+        )
 
 
 TABLES: dict[str, type[Table]] = {

@@ -350,6 +350,25 @@ def check_test_frames(recipe: Recipe) -> None:
             f"[run] test_segments = {run.test_segments}, but {model.recognizer} works on the {model.segments} frames "
             f"of [model] segments together; set it to {model.segments} or 0."
         )
+    _check_test_size(recipe)
+
+
+def _check_test_size(recipe: Recipe) -> None:
+    dataset = recipe.dataset_at_test_time
+    if dataset.frame_size > dataset.short_side:
+        raise RecipeError(
+            f"[run] test_frame_size is {dataset.frame_size}: it is cut out of frames whose short side is "
+            f"{dataset.short_side} at test time, so it cannot be larger; set test_short_side too."
+        )
+    if dataset.frame_size != recipe.dataset.frame_size:
+        try:
+            with torch.device("meta"):  # no memory: only to see whether the network takes them
+                build_model(recipe.model_copy(update={"dataset": dataset}))
+        except RecipeError:
+            raise RecipeError(
+                f"[run] test_frame_size = {dataset.frame_size} does not suit {recipe.model.backbone}, which only takes "
+                f"frames of the size that it is trained on, {recipe.dataset.frame_size}; set it to 0."
+            ) from None
 
 
 def _loader(

@@ -158,7 +158,8 @@ class ClipsAtTestTime(ClipDataset):
         video = self.open(clip)
         clips = frames_at_test_time(video.num_frames, self.recipe.model, run)
         frames = video.read([frame for clip in clips for frame in clip])  # all at once: clips overlap
-        crops = views_at_test_time(frames, self.recipe.dataset, run.test_crops)  # [crops, clips * T, C, H, W]
+        dataset = self.recipe.dataset_at_test_time
+        crops = views_at_test_time(frames, dataset, run.test_crops)  # [crops, clips * T, C, H, W]
         return View(crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1))
 
 

@@ -31,10 +31,10 @@ from engine.events import (
     Step,
     Validation,
 )
-from engine.recipe import load_recipe
+from engine.recipe import load_recipe, recipe_from
 from engine.run_folder import RunFolder, create_run_folder
 from engine.train import fit
-from engine.training import set_up
+from engine.training import check_test_frames, set_up
 from tests.clips import CLASSES, make_dataset, write_recipe
 
 
@@ -226,6 +226,20 @@ def test_what_cannot_work_is_one_sentence(
     run = new_run(tmp_path, videos, **tables)
     with pytest.raises(error, match=message):
         train(run)
+
+
+def test_frames_at_test_time_that_the_model_cannot_take_are_told_before_training() -> None:
+    def check(backbone: str, **run: int) -> None:
+        tables = {"model": {"backbone": backbone}, "head": {"num_classes": 3}, "run": run}
+        check_test_frames(recipe_from(tables))
+
+    check("resnet18", test_frame_size=256)
+    check("vit_b_32")
+    with pytest.raises(RecipeError, match=r"test_frame_size is 300: .* short side is 256 .*; set test_short_side too"):
+        check("resnet18", test_frame_size=300)
+    check("resnet18", test_frame_size=300, test_short_side=320)
+    with pytest.raises(RecipeError, match=r"test_frame_size = 256 does not suit vit_b_32, .* trained on, 224; set it"):
+        check("vit_b_32", test_frame_size=256)
 
 
 # --- interruption -----------------------------------------------------------------------------------------------------

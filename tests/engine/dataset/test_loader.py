@@ -226,6 +226,18 @@ def test_views_at_test_time(asked: int, segments: int, crops: int, good: tuple[C
     assert torch.equal(batch.frames[0], views_at_test_time(frames, settings.dataset, crops))
 
 
+@pytest.mark.parametrize("crops", [1, 3, 10])
+def test_test_time_may_have_sizes_of_its_own(crops: int, good: tuple[Clip, ...]) -> None:
+    settings = recipe(test_crops=crops, test_short_side=48, test_frame_size=48)
+    (batch,) = batches_of(ClipsAtTestTime(good[3:4], settings), [1], seed=None)
+    assert batch.frames.shape == (1, crops, 3, 3, 48, 48)
+    frames = open_video(good[3].path).read(centre_frames(16, 3))
+    sizes = settings.dataset.model_copy(update={"short_side": 48, "frame_size": 48})
+    assert torch.equal(batch.frames[0], views_at_test_time(frames, sizes, crops))
+    _, view = ValidationClips(good, settings)[1, 3]
+    assert isinstance(view, View) and view.frames.shape == (3, 3, 32, 32), "validation is as before"
+
+
 def test_dense_clips_at_test_time(good: tuple[Clip, ...]) -> None:
     """The crops of the first clip, then those of the second."""
     settings = recipe(test_clips=2, test_crops=3)
