@@ -80,9 +80,10 @@ def _i3d(backbone: Section, draft: Draft) -> None:
     _resnet3d(backbone, draft)
     backbone.expect("conv1_kernel", (5, 7, 7), missing=(3, 7, 7))
     backbone.expect("with_pool2", True)
-    if backbone.take("conv1_stride_t", 1) == 1:  # the heavy one keeps more of the time
+    if backbone.values.get("conv1_stride_t", 1) == 1:  # the heavy one keeps more of the time
         depth = backbone.take("depth", 50)
         draft.set("model.backbone", f"resnet{depth}-heavy", f"{backbone.name('depth')}, conv1_stride_t = 1")
+        backbone.expect("conv1_stride_t", 1)
         backbone.expect("pool1_stride_t", 1)
         backbone.expect("inflate", (1, 1, 1, 1))
     else:
@@ -150,12 +151,9 @@ def _trained_parts(backbone: Section, draft: Draft) -> None:
 
 def _batch_norm(backbone: Section) -> None:
     norm = backbone.part("norm_cfg")
-    norm.expect("type", norm.take("type") if norm.take("type") in ("BN", "BN2d", "BN3d") else "BN", why=_ALONE)
+    norm.expect("type", "BN", "BN2d", "BN3d", why="each GPU normalises its own clips here")
     norm.expect("requires_grad", True)
     norm.expect("eps", 1e-5)
-
-
-_ALONE = "each GPU normalises its own clips here"
 
 
 def _no_non_local(backbone: Section) -> None:

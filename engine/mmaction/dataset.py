@@ -25,7 +25,11 @@ def read_dataset(train: Section, val: Section, test: Section, draft: Draft) -> N
         draft.set("dataset.format", _FORMATS[kind], f"{shown.path}.type")
     _places(train, val if val.values else test, draft)
     for dataset in (train, val, test):
+        if dataset is not shown:  # what both say is told once
+            dataset.without_influence(*(key for key, held in dataset.values.items() if shown.values.get(key) == held))
         _read_options(dataset, draft)
+    if _list_of(shown).endswith(".json"):
+        draft.leave_out(f"{shown.name('ann_file')} = {_list_of(shown)!r}", "lists are text here, a line for each clip")
     if val.values and test.values and _list_of(val) != _list_of(test):
         draft.leave_out(f"{test.name('ann_file')} = {_list_of(test)!r}", "`ftwiz test` measures the validation clips")
 

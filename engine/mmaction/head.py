@@ -56,12 +56,11 @@ def read_average(model: Section, test_cfg: Section, draft: Draft) -> None:
     head, inner = model.part("cls_head"), model.part("test_cfg")
     for holder in (inner, test_cfg):
         holder.without_influence("type", "max_testing_views", "fcn_test")
-    for holder in (inner, test_cfg, head):
+    draft.set("run.average_clips", "score", "average_clips is None")
+    for holder in (head, test_cfg, inner):
         average = holder.take("average_clips")
         if average is not None:
             draft.set("run.average_clips", average, holder.name("average_clips"))
-            return
-    draft.set("run.average_clips", "score", "average_clips is None")
 
 
 def _read_loss(head: Section, draft: Draft) -> None:

@@ -23,27 +23,27 @@ _SAMPLERS = ("SampleFrames", "DenseSampleFrames", "UniformSample", "UniformSampl
 
 def read_training(steps: list[Section], frames_together: bool, draft: Draft) -> None:
     """Carry the training pipeline over. frames_together: for a 3D network."""
-    cropped = flipped = False
-    for step in _steps(steps):
-        kind = step.kind()
+    steps = _steps(steps)
+    kinds = [step.kind() for step in steps]
+    for step, kind in zip(steps, kinds, strict=True):
         if kind in _SAMPLERS:
             _sampling(step, kind, frames_together, draft)
         elif kind == "Resize" and not step.take("keep_ratio", True):
             _frame_size(step.take("scale"), step.name("scale"), draft)
             step.without_influence("interpolation", "lazy")
+        elif kind in ("Resize", "RandomRescale"):
+            _training_short_side(step, kind, any(crop in kinds for crop in _RELATIVE_CROPS), draft)
         elif kind == "Normalize":
             read_normalisation(step, draft)
         elif kind in _TRAINING:
             _TRAINING[kind](step, draft)
-            cropped |= "Crop" in kind
-            flipped |= kind == "Flip"
         else:
             arguments = ", ".join(f"{key}={value!r}" for key, value in step.values.items() if key != "type")
             draft.leave_out(f"{kind}({_cut(arguments)}) in the training pipeline", "recipes have no such augmentation")
             step.without_influence(*step.values)
-    if not flipped:
+    if "Flip" not in kinds:
         draft.set("dataset.flip", 0.0, "no Flip in the training pipeline")
-    if not cropped:
+    if not any("Crop" in kind for kind in kinds):
         draft.leave_out("the training pipeline has no random crop", "training crops at random here")
 
 
@@ -51,9 +51,9 @@ def read_validation(steps: list[Section], draft: Draft) -> None:
     """Validation is the middle of the frames here; say where the config means something else."""
     for step in _steps(steps):
         if step.kind() == "Resize" and "scale" in step and step.take("keep_ratio", True):
-            _short_side(step, draft, "validation")
+            _validation_short_side(step, draft)
         elif step.kind() == "CenterCrop":
-            _same_size_as_in_training(step, "crop_size", "validation", draft)
+            _validation_size(step, draft)
         elif step.kind() in ("ThreeCrop", "TenCrop"):
             draft.leave_out(f"{step.kind()} in the validation pipeline", "validation takes the centre here")
         step.without_influence(*step.values)  # the rest repeats what training says
@@ -64,12 +64,14 @@ def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None
     for step in _steps(steps):
         kind = step.kind()
         if kind in _SAMPLERS:
-            _test_sampling(step, kind, frames_together, draft)
+            if "model.clip_len" not in draft.values:  # a config that only tests
+                _sampling_by_test(step, kind, frames_together, draft)
+            _test_sampling(step, kind, draft)
         elif kind in _TEST_CROPS:
             draft.set("run.test_crops", _TEST_CROPS[kind], f"{kind} in the test pipeline")
-            _same_size_as_in_training(step, "crop_size", "test", draft)
+            _set_where_it_differs("test_frame_size", _square(step.take("crop_size")), f"{kind}.crop_size", draft)
         elif kind == "Resize" and step.take("keep_ratio", True):
-            _short_side(step, draft, "test")
+            _set_where_it_differs("test_short_side", _side(step, "test", draft), "Resize.scale", draft)
         elif kind == "Normalize" and "model.mean" not in draft.values:
             read_normalisation(step, draft)
         step.without_influence(*step.values)
@@ -104,6 +106,15 @@ def _sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> 
     step.without_influence("test_mode", "start_index", "seed")
 
 
+def _sampling_by_test(step: Section, kind: str, frames_together: bool, draft: Draft) -> None:
+    """What a config that only tests tells of the frames that the model sees: of TSN, nothing, which may be tested with
+    more of them."""
+    if frames_together and not kind.startswith("UniformSample"):
+        _dense(step.take("clip_len", 1), step.take("frame_interval", 1), f"{kind}.clip_len in the test pipeline", draft)
+    elif frames_together or kind == "DenseSampleFrames" or draft.values["model.recognizer"] != "tsn":
+        _sampling(step, kind, frames_together, draft)
+
+
 def _spread(segments: int, source: str, draft: Draft) -> None:
     draft.set("model.segments", segments, source)
     draft.set("model.clip_len", 0, source)
@@ -119,18 +130,20 @@ def _expect_one_clip(step: Section, clips: int, draft: Draft) -> None:
         draft.leave_out(f"{step.name('num_clips')} = {clips}", "training sees one clip of a video at a time here")
 
 
-def _test_sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> None:
-    clips = step.take("num_clips", 1)
-    source = f"{kind}.num_clips in the test pipeline"
+def _test_sampling(step: Section, kind: str, draft: Draft) -> None:
+    clips, source = step.take("num_clips", 1), f"{kind}.num_clips in the test pipeline"
+    dense, segments = bool(draft.values.get("model.clip_len")), draft.values.get("model.segments")
     if kind == "DenseSampleFrames" and step.take("clip_len", 1) == 1:
-        draft.set("run.test_clips", step.take("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions")
-    elif kind.startswith("UniformSample"):
+        clips, source = step.take("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions"
+    frames = clips if draft.values["model.recognizer"] == "tsn" or segments in (clips, None) else 0
+    if kind.startswith("UniformSample"):
+        frames = 0
         if clips != 1:
             draft.leave_out(f"{source} = {clips}", "frames spread over the video are one clip here")
-    elif draft.values.get("model.clip_len"):
-        draft.set("run.test_clips", clips, source)
-    else:
-        draft.set("run.test_segments", clips, source)
+    elif not dense and not frames:
+        draft.leave_out(f"{source} = {clips}", "the model sees as many frames as in training")
+    draft.set("run.test_clips", clips if dense else 1, source)
+    draft.set("run.test_segments", 0 if dense else frames, source)
     if step.take("twice_sample", False):
         draft.leave_out(f"{kind}.twice_sample in the test pipeline", "the middle frame of each part is tested here")
 
@@ -138,33 +151,58 @@ def _test_sampling(step: Section, kind: str, frames_together: bool, draft: Draft
 # --- size, crop, mirror -----------------------------------------------------------------------------------------------
 
 
-def _resize(step: Section, draft: Draft) -> None:
-    _short_side(step, draft, "training")
+def _training_short_side(step: Section, kind: str, relative: bool, draft: Draft) -> None:
+    """What frames are scaled to before they are cropped. relative: the crop is a share of whatever is there, so that
+    only the resolution is concerned."""
+    if kind == "RandomRescale":
+        low, high = step.take("scale_range", (256, 320))
+        draft.set("dataset.short_side", low, step.name("scale_range"))
+        if not relative:
+            draft.leave_out(f"{step.name('scale_range')} = {(low, high)}", f"the short side is always {low} here")
+    else:
+        side = _side(step, "training", draft, exact=not relative)
+        draft.set("dataset.short_side", side, step.name("scale"))
     step.without_influence("interpolation", "lazy")
 
 
-def _short_side(step: Section, draft: Draft, where: str) -> None:
+def _validation_short_side(step: Section, draft: Draft) -> None:
+    side, source = _side(step, "validation", draft), "Resize.scale in the validation pipeline"
+    if draft.values.get("dataset.crop") == "random" and draft.values.get("dataset.short_side") not in (None, side):
+        draft.leave_out(f"{source} = {side}", "validation has the short side of training here")
+    elif draft.values.get("dataset.short_side") != side:  # the one of training has no influence on relative crops
+        draft.set("dataset.short_side", side, source)
+
+
+def _validation_size(step: Section, draft: Draft) -> None:
+    size, known = _square(step.take("crop_size")), draft.values.get("dataset.frame_size")
+    source = "CenterCrop.crop_size in the validation pipeline"
+    if known is None:
+        _frame_size(size, source, draft)
+    elif size != known:
+        draft.leave_out(f"{source} = {size}", f"validation sees {known} x {known} here, as training does")
+
+
+def _set_where_it_differs(name: str, size: Any, source: str, draft: Draft) -> None:
+    """Test-time sizes: 0 where [dataset] says the same."""
+    same = draft.values.get(f"dataset.{name.removeprefix('test_')}") == size
+    draft.set(f"run.{name}", 0 if same else size, f"{source} in the test pipeline")
+
+
+def _side(step: Section, where: str, draft: Draft, exact: bool = True) -> Any:
     """Resize with `keep_ratio`: (-1, 256) is a short side of 256, (340, 256) fits the frame into 340 x 256."""
     scale = step.take("scale")
     if not isinstance(scale, list | tuple) or len(scale) != 2:
-        draft.leave_out(f"Resize.scale = {scale!r} in the {where} pipeline", "write it as [dataset] short_side")
-        return
+        return scale
     side = min(scale) if min(scale) > 0 else max(scale)
-    source = step.name("scale") if where == "training" else f"Resize.scale in the {where} pipeline"
-    if min(scale) > 0:
+    if min(scale) > 0 and exact:
         why = f"frames are scaled to a short side of {side}, also those wider than {max(scale)}:{side}"
-        draft.leave_out(f"{step.name('scale')} = {tuple(scale)}", why)
-    known = draft.values.get("dataset.short_side")
-    if known is None:
-        draft.set("dataset.short_side", side, source)
-    elif known != side:
-        draft.leave_out(f"{source} = {tuple(scale)}", f"the short side is {known} everywhere, as in training")
+        draft.leave_out(f"Resize.scale = {tuple(scale)} in the {where} pipeline", why)
+    return side
 
 
-def _random_short_side(step: Section, draft: Draft) -> None:
-    low, high = step.take("scale_range", (256, 320))
-    draft.leave_out(f"{step.name('scale_range')} = {(low, high)}", f"the short side is always {low} here")
-    draft.set("dataset.short_side", low, step.name("scale_range"))
+def _square(size: Any) -> Any:
+    """(224, 224) and 224 are the same."""
+    return size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
 
 
 def _frame_size(size: Any, source: str, draft: Draft) -> None:
@@ -176,17 +214,6 @@ def _frame_size(size: Any, source: str, draft: Draft) -> None:
         draft.set("dataset.frame_size", width, source)
     else:
         draft.set("dataset.frame_size", width, source)
-
-
-def _same_size_as_in_training(step: Section, key: str, where: str, draft: Draft) -> None:
-    size = step.take(key)
-    size = size[0] if isinstance(size, list | tuple) and len(set(size)) == 1 else size
-    source = f"{step.kind()}.{key} in the {where} pipeline"
-    known = draft.values.get("dataset.frame_size")
-    if known is None:
-        _frame_size(size, source, draft)
-    elif size != known:
-        draft.leave_out(f"{source} = {size}", f"the model sees {known} x {known} everywhere, as in training")
 
 
 def _multi_scale_crop(step: Section, draft: Draft) -> None:
@@ -246,10 +273,9 @@ _TRAINING: dict[str, Callable[[Section, Draft], None]] = {
     "MultiScaleCrop": _multi_scale_crop,
     "PytorchVideoWrapper": _rand_augment,
     "RandomCrop": _random_crop,
-    "RandomRescale": _random_short_side,
     "RandomResizedCrop": _random_resized_crop,
-    "Resize": _resize,
 }
+_RELATIVE_CROPS = ("MultiScaleCrop", "RandomResizedCrop")
 _TEST_CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
 
 

@@ -98,12 +98,17 @@ def _read_all(parts: Parts, config: Config, draft: Draft) -> None:
     if parts.test.values:
         read_test(parts.test.parts("pipeline"), family.frames_together, draft)
         read_average(model, whole.part("test_cfg"), draft)
-    if trains:
+    scheduled = "optimizer" in whole or "optim_wrapper" in whole
+    if scheduled:
         read_schedule(parts, config.sources, draft)
-        for table in ("head", "dataset", "schedule"):
+    for table, is_there in (("head", trains), ("dataset", trains), ("schedule", scheduled)):
+        if is_there:
             draft.fill_in(table, "not in the config")
-    else:
-        draft.leave_out("training", "the config only tests; augmentation and schedule are the preset's")
+    if not trains:
+        draft.leave_out("training", "the config only tests; clips to train on and their augmentation are the preset's")
+    if not scheduled:
+        whole.without_influence("checkpoint_config", "default_hooks", "evaluation", "lr_config", "total_epochs")
+        draft.leave_out("optimizer", "the config has none; the schedule is the preset's")
     read_weights(whole, draft)
     _read_seed(whole, draft)
     read_hooks(whole, draft)

@@ -48,6 +48,8 @@ class Section:
     def expect(self, key: str, *usual: Any, missing: Any = None, why: str = "") -> None:
         """A key that ftwiz has no choice of: fine where it has a usual value. missing: what MMAction2 takes where the
         config is silent, if that is not the first usual value."""
+        if key in self._taken:
+            return
         value = self.take(key, usual[0] if missing is None else missing)
         if not any(_same(value, fine) for fine in usual):
             self.draft.leave_out(f"{self.name(key)} = {value!r}", why or f"it is always {usual[0]!r} here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def flat(recipe: Recipe) -> dict[str, Any]:
 
 def new(tmp_path: Path, changes: str, name: str = "mine") -> Import:
     """Import a config of 1.x that changes something of TSN's."""
-    return import_config(write(write_configs(tmp_path) / f"{name}.py", f"_base_ = './{TSN}.py'\n{changes}\n"))
+    config = f"_base_ = './{TSN}.py'\n{textwrap.dedent(changes)}\n"
+    return import_config(write(write_configs(tmp_path) / f"{name}.py", config))
 
 
 def old(tmp_path: Path, changes: str) -> Import:
@@ -185,6 +187,11 @@ CARRIED = [
     ("train_cfg = dict(val_interval=5)", {"schedule.validation_interval": 5}),
     ("test_dataloader = dict(dataset=dict(pipeline=[dict(type='SampleFrames', num_clips=8),"
      " dict(type='ThreeCrop', crop_size=224)]))", {"run.test_segments": 8, "run.test_crops": 3}),
+    ("test_dataloader = dict(dataset=dict(pipeline=[dict(type='SampleFrames', num_clips=25),"
+     " dict(type='Resize', scale=(-1, 288)), dict(type='ThreeCrop', crop_size=256)]))",
+     {"run.test_short_side": 288, "run.test_frame_size": 256}),
+    ("val_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=(-1, 224)),"
+     " dict(type='CenterCrop', crop_size=224)]))", {"dataset.short_side": 224, "run.test_short_side": 256}),
 ]  # fmt: skip
 
 
@@ -230,6 +237,30 @@ def test_what_the_preset_has_and_the_config_has_not_is_taken_back(tmp_path: Path
     assert found.recipe.schedule.milestones == ()
 
 
+def test_a_config_that_only_tests(tmp_path: Path) -> None:
+    found = new(
+        tmp_path,
+        """
+        train_dataloader = val_dataloader = train_cfg = optim_wrapper = param_scheduler = auto_scale_lr = None
+        model = dict(type='Recognizer3D', backbone=dict(_delete_=True, type='ResNet3dSlowOnly', depth=50))
+        test_dataloader = dict(dataset=dict(pipeline=[
+            dict(type='SampleFrames', clip_len=4, frame_interval=16, num_clips=10, test_mode=True),
+            dict(type='Resize', scale=(-1, 320)), dict(type='ThreeCrop', crop_size=288)]))
+        """,
+    )
+    values = flat(found.recipe)
+    expected = {
+        "model.recognizer": "slowonly", "model.clip_len": 4, "model.frame_interval": 16, "run.test_clips": 10,
+        "run.test_segments": 0, "run.test_crops": 3, "run.test_short_side": 320, "run.test_frame_size": 288,
+        "dataset.val_root": "data/kinetics400/videos_val",
+    }  # fmt: skip
+    assert {key: values[key] for key in expected} == expected
+    assert found.left_out == [
+        "training: the config only tests; clips to train on and their augmentation are the preset's.",
+        "optimizer: the config has none; the schedule is the preset's.",
+    ]
+
+
 def test_the_batch_that_lr_is_meant_for_is_by_the_files_name(tmp_path: Path) -> None:
     found = new(tmp_path, "auto_scale_lr = None", name="tsn_4xb16-1x1x3")
     assert found.recipe.schedule.lr_batch_size == 4 * 32
@@ -262,8 +293,9 @@ LEFT_OUT = [
     ("train_dataloader = dict(dataset=[{{_base_.train_dataloader.dataset}}, dict(type='ImageDataset', x=1)])",
      "dataset has 2 datasets: a recipe has one; not ImageDataset"),
     (PIPELINE.format("dict(type='ColorJitter', hue=.1)"), "ColorJitter(hue=0.1) in the training pipeline"),
-    (PIPELINE.format("dict(type='Resize', scale=(340, 256))"), "Resize.scale = (340, 256): frames are scaled"),
-    (PIPELINE.format("dict(type='RandomRescale', scale_range=(256, 320))"), "scale_range = (256, 320)"),
+    (PIPELINE.format("dict(type='Resize', scale=(340, 256))"), "Resize.scale = (340, 256) in the training pipeline"),
+    (PIPELINE.format("dict(type='RandomRescale', scale_range=(256, 320)), dict(type='RandomCrop', size=224)"),
+     "scale_range = (256, 320)"),
     (PIPELINE.format("dict(type='RandomResizedCrop', area_range=(.5, 1))"), "area_range = (0.5, 1)"),
     (PIPELINE.format("dict(type='Flip', flip_label_map={1: 2, 2: 1})"), "flip_label_map = {1: 2, 2: 1}: left and"),
     (PIPELINE.format("dict(type='Flip', direction='vertical')"), "direction = 'vertical'"),
