@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -55,13 +56,21 @@ def open_video(path: str) -> VideoReader:
     path = os.path.abspath(path)  # FFmpeg would take a:b.mp4 for an address
     if not os.path.isfile(path):
         raise DecodeError("it is a folder" if os.path.isdir(path) else "the file is missing")
-    video = PyAVReader(path)
+    status = os.stat(path)
+    video = _indexed(path, status.st_size, status.st_mtime_ns)
     if decord is None or not video.suits_decord:
         return video
     try:
         return DecordReader(path, video)
     except DecodeError:  # a codec that decord does not have (AV1), a name that is not UTF-8
         return video
+
+
+@lru_cache(maxsize=64)
+def _indexed(path: str, size: int, modified_ns: int) -> PyAVReader:
+    """Kept for a while: going through the packets of a long video takes longer than decoding what a clip needs, and an
+    untrimmed one has many clips."""
+    return PyAVReader(path)
 
 
 class PartOfVideo:
@@ -124,40 +133,35 @@ class PyAVReader:
             if not shown:
                 raise DecodeError("no frame in it")
             self.num_frames = len(shown)
-            self._times: list[int] = []  # of the frames, as shown; none: count them
-            self._starts: dict[int, int] = {}  # time of a frame → of the key frame to begin at
+            # Of each frame, as shown: its time, and that of the key frame to begin at. None: frames are counted.
+            self._times = self._starts = np.empty(0, np.int64)
             if _has_exact_times(container, packets):
-                self._times = sorted(packet.pts for packet in shown)
-                self._starts = _key_frames_before(packets)
+                starts = _key_frames_before(packets)
+                self._times = np.array(sorted(packet.pts for packet in shown), np.int64)
+                self._starts = np.array([starts[time] for time in self._times.tolist()], np.int64)
             self._tick: Fraction = stream.time_base
             self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
             self.suits_decord = _suits_decord(container, stream, packets)
 
     def times(self) -> np.ndarray:
-        if self._times:
-            ticks = np.array(self._times, dtype=np.int64) - self._times[0]
+        if len(self._times):
+            ticks = self._times - self._times[0]
             return ticks * self._tick.numerator / self._tick.denominator
         if not self._rate:
             raise DecodeError("it says neither when its frames are shown nor how many a second")
         return np.arange(self.num_frames) * self._rate.denominator / self._rate.numerator
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
-        wanted = [self._times[frame] for frame in frames] if self._times else list(frames)
+        wanted = self._times[list(frames)].tolist() if len(self._times) else list(frames)
         with _open(self._path) as (container, stream):
-            pictures = self._decode(container, stream, set(wanted))
+            if len(self._times):
+                starts = dict(zip(wanted, self._starts[list(frames)].tolist(), strict=True))
+                pictures = _from_key_frames(container, stream, starts)
+            else:
+                pictures = _pictures(enumerate(container.decode(stream)), set(wanted))
             if missing := len(set(wanted) - pictures.keys()):
                 raise DecodeError(f"{missing} of {len(set(wanted))} frames do not decode")
             return np.stack([pictures[at] for at in wanted])
-
-    def _decode(self, container: Any, stream: Any, wanted: set[int]) -> dict[int, np.ndarray]:
-        """Time or number → uint8 RGB [H, W, 3]."""
-        if not self._times:
-            return _pictures(enumerate(container.decode(stream)), wanted)
-        pictures: dict[int, np.ndarray] = {}
-        for start, times in groupby(sorted(wanted), key=self._starts.__getitem__):
-            container.seek(start, stream=stream)
-            pictures |= _pictures(((frame.pts, frame) for frame in container.decode(stream)), set(times))
-        return pictures
 
 
 @contextmanager
@@ -209,6 +213,15 @@ def _suits_decord(container: Any, stream: Any, packets: Sequence[Any]) -> bool:
         if packet.pts < latest_key:
             return False
     return True
+
+
+def _from_key_frames(container: Any, stream: Any, starts: dict[int, int]) -> dict[int, np.ndarray]:
+    """Of the wanted times, each with the time of the key frame to begin at, the pictures."""
+    pictures: dict[int, np.ndarray] = {}
+    for start, times in groupby(sorted(starts), key=starts.__getitem__):
+        container.seek(start, stream=stream)
+        pictures |= _pictures(((frame.pts, frame) for frame in container.decode(stream)), set(times))
+    return pictures
 
 
 def _pictures(shown: Iterable[tuple[int, av.VideoFrame]], wanted: set[int]) -> dict[int, np.ndarray]:

@@ -277,6 +277,15 @@ def test_a_part_ends_where_the_file_does(video: Callable[[str], str]) -> None:
         assert np.array_equal(part.read([frames - 1]), last)
 
 
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    path = str(tmp_path / "video.mp4")
+    for frames in (30, 20):
+        os.replace(encode(tmp_path / "new.mp4", frames=frames), path)
+        assert open_video(path).num_frames == frames
+        assert open_clip(Clip(path, 0, start=0.4)).num_frames == frames - 10
+        assert np.array_equal(open_video(path).read([frames - 1])[0], in_order(path)[-1])
+
+
 @pytest.mark.parametrize("start", [1.6, 72.8])
 def test_a_part_past_the_end_has_a_reason(start: float, video: Callable[[str], str]) -> None:
     with pytest.raises(DecodeError, match=rf"^the part begins at {start:.2f} s, and the video ends at 1.60 s$"):
