@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import traceback
 from pathlib import Path
 
+from engine.control import Interrupted, Signals
 from engine.errors import DeviceError, ExitCode, FtwizError
 from engine.events import EventLog, RunFailed, RunInterrupted
 from engine.recipe import load_recipe
@@ -21,29 +21,78 @@ from engine.run_folder import RunFolder
 def main() -> int:
     arguments = _arguments()
     run = RunFolder(arguments.run_dir)
-    for name in ("SIGTERM", "SIGUSR1"):  # until the loop has its own: leave as on Ctrl-C, nothing is lost yet
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
-    only_looks = arguments.test or arguments.lr_range is not None
-    if not only_looks:
-        run.claim()
+    with Signals(are_held=False) as signals:
+        if arguments.test or arguments.lr_range:
+            return _look(run, arguments.lr_range)
+        return _train(run, arguments.resume, signals)
+
+
+def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
     log = EventLog(run.events)
+    signals.on_leave = lambda: _log_interrupted(run, EventLog(run.events), signals.came)
     try:
-        if arguments.lr_range:
-            return _lr_range(run, *arguments.lr_range)
-        return _test(run) if arguments.test else _train(run, arguments.resume)
-    except FtwizError as error:
-        return _failed(log, str(error), error.exit_code, only_looks)
+        with run.writing("process.json"):
+            run.claim()
+        recipe = load_recipe(run.recipe)
+        from engine.train import fit  # torch takes seconds to import: a bad recipe is told before
+
+        fit(recipe, run.path, resume, signals)
+    except Interrupted:
+        return _code_of_an_interruption(run)
+    except (Exception, KeyboardInterrupt) as error:
+        if signals.came and not signals.are_held:  # whatever an import makes of it when it is interrupted
+            _log_interrupted(run, log, signals.came)
+            return _code_of_an_interruption(run)
+        text, exit_code = _explained(error, run)
+        print(text, file=sys.stderr)
+        log.write(RunFailed, error=text, exit_code=int(exit_code))
+        return exit_code
+    return ExitCode.OK
+
+
+def _look(run: RunFolder, lr_range: list[str] | None) -> int:
+    """What changes nothing in the run's log: the final test, and the learning-rate range test."""
+    try:
+        if lr_range:
+            _lr_range(run, *lr_range)
+        else:
+            _test(run)
     except KeyboardInterrupt:
-        if not only_looks:
-            log.write(RunInterrupted, signal="SIGINT", checkpoint="", step=0)
         return ExitCode.INTERRUPTED
     except Exception as error:
-        if _is_out_of_memory(error):
-            return _failed(log, _OUT_OF_MEMORY, DeviceError.exit_code, only_looks)
-        traceback.print_exc()  # into log.txt: this one is ours to mend
-        text = f"Unexpected {type(error).__name__}: {error}. The traceback is in {run.log}; please report it."
-        return _failed(log, text, ExitCode.TRAINING, only_looks)
+        text, exit_code = _explained(error, run)
+        print(text, file=sys.stderr)
+        return exit_code
+    return ExitCode.OK
+
+
+def _test(run: RunFolder) -> None:
+    from engine.final_test import test_run
+
+    test_run(run)
+
+
+def _lr_range(run: RunFolder, low: str, high: str, steps: str) -> None:
+    from engine.lr_range import lr_range_test
+
+    for rate, loss in lr_range_test(load_recipe(run.recipe), run, float(low), float(high), int(steps)):
+        print(json.dumps({"lr": rate, "loss": loss}), flush=True)
+
+
+def _log_interrupted(run: RunFolder, log: EventLog, signal: str) -> None:
+    """A signal came before anything was trained: a new run has nothing to lose, a resumed one lost nothing."""
+    saved = run.state().checkpoints
+    checkpoints = run.checkpoints_to_resume()
+    log.write(
+        RunInterrupted,
+        signal=signal,
+        checkpoint=f"checkpoints/{checkpoints[0].name}" if checkpoints else "",
+        step=saved[-1].step if saved else 0,
+    )
+
+
+def _code_of_an_interruption(run: RunFolder) -> ExitCode:
+    return ExitCode.INTERRUPTED_RESUMABLE if run.checkpoints_to_resume() else ExitCode.INTERRUPTED
 
 
 def _arguments() -> argparse.Namespace:
@@ -57,52 +106,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _train(run: RunFolder, resume: bool) -> int:
-    from engine.control import Interrupted  # torch takes seconds to import: a bad recipe is told before
-    from engine.train import fit
+def _explained(error: BaseException, run: RunFolder) -> tuple[str, ExitCode]:
+    """What to tell the user, and the exit code. What is ours to mend leaves its traceback in log.txt."""
+    if isinstance(error, FtwizError):
+        return str(error), error.exit_code
+    from engine.memory import ADVICE, is_out_of_memory
 
-    try:
-        fit(load_recipe(run.recipe), run.path, resume)
-    except Interrupted:
-        return ExitCode.INTERRUPTED_RESUMABLE
-    return ExitCode.OK
-
-
-def _test(run: RunFolder) -> int:
-    from engine.final_test import test_run
-
-    test_run(run)
-    return ExitCode.OK
-
-
-def _lr_range(run: RunFolder, low: str, high: str, steps: str) -> int:
-    from engine.lr_range import lr_range_test
-
-    for rate, loss in lr_range_test(load_recipe(run.recipe), run, float(low), float(high), int(steps)):
-        print(json.dumps({"lr": rate, "loss": loss}), flush=True)
-    return ExitCode.OK
-
-
-_OUT_OF_MEMORY = (
-    "The device is out of memory. Use a smaller schedule.batch_size (the learning rate follows it), fewer "
-    "model.segments, a smaller dataset.frame_size, or a smaller backbone."
-)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a class for GPUs; the CPU's allocator raises a plain RuntimeError."""
-    return (
-        type(error).__name__ == "OutOfMemoryError"
-        or isinstance(error, MemoryError)
-        or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
-    )
-
-
-def _failed(log: EventLog, text: str, exit_code: ExitCode, only_looks: bool) -> int:
-    print(text, file=sys.stderr)
-    if not only_looks:
-        log.write(RunFailed, error=text, exit_code=int(exit_code))
-    return exit_code
+    if is_out_of_memory(error):
+        return f"The device is out of memory. {ADVICE}", DeviceError.exit_code
+    traceback.print_exception(error)
+    text = f"Unexpected {type(error).__name__}: {error}. The traceback is in {run.log}; please report it."
+    return text, ExitCode.TRAINING
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What may come between two steps: a word from a viewer, or a signal from the system.
+"""What may come between two steps: a word from a viewer, a signal from the system, a disk that is full.
 
 Words (the run folder's `control` file): pause, resume, checkpoint, stop. Signals: SIGINT, SIGTERM, SIGUSR1 (a
 cluster's warning). The loop asks between steps and during validation, so that each is answered within a step.
@@ -6,45 +6,120 @@ cluster's warning). The loop asks between steps and during validation, so that e
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
-from engine.errors import ExitCode
+from engine.errors import DiskFullError, ExitCode
 from engine.run_folder import RunFolder
 
-_SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-_PAUSE_POLL_SECONDS = 0.2
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+_POLL_SECONDS = 0.2
+_POLLS_UNTIL_RETRY = 150  # half a minute
 
 
-class Interrupted(Exception):
-    """A signal came; the message is its name. Save and leave."""
+class Interrupted(KeyboardInterrupt):
+    """A signal came, and the training has come to rest; the message is the signal's name.
+
+    A KeyboardInterrupt, so that no `except Exception` on the way takes it for an error.
+    """
 
 
 class Stopped(Exception):
     """Somebody said `stop`. Save and finish."""
 
 
-class Control:
-    """Installed for the length of a run: `with Control(...) as control: … control.attend()`."""
+class Signals:
+    """Hears SIGINT, SIGTERM and SIGUSR1 while `with Signals() as signals:` lasts.
 
-    def __init__(self, run: RunFolder, on_checkpoint: Callable[[], None], on_pause: Callable[[bool], None]):
-        """on_checkpoint saves one now; on_pause hears True when the run pauses, False when it goes on."""
-        self._run, self._on_checkpoint, self._on_pause = run, on_checkpoint, on_pause
-        self._signal = ""
-        self._previous: dict[int, signal._HANDLER] = {}
+    While `are_held` is off (nothing has been trained yet), the first one raises KeyboardInterrupt wherever the process
+    stands. While it is on, the first one is only noted, in `came`: the step is finished. SIGINT after another signal
+    leaves at once, even where the process stands in a call that never returns: `on_leave` has the last word.
+    """
 
-    def __enter__(self) -> Control:
-        for name in _SIGNALS:
-            number = getattr(signal, name)
-            self._previous[number] = signal.signal(number, self._on_signal)
+    def __init__(self, are_held: bool = True):
+        self.are_held = are_held
+        self.came = ""  # the name of the first signal, "" for none
+        self.on_leave: Callable[[], None] = lambda: None
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # a training in a thread of somebody's program: signals are that program's
+        self._ear, self._mouth = socket.socketpair()
+        self._mouth.setblocking(False)
+        threading.Thread(target=self._leave_at_the_second, daemon=True).start()
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
+        self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # whoever started us has kept them for this moment
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
+        if not self._before:
+            return
+        signal.set_wakeup_fd(self._wakeup_before)
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._mouth.close()  # ends the thread
+        self._before = {}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        is_first = not self.came
+        self.came = self.came or signal.Signals(number).name
+        if is_first and not self.are_held:
+            raise KeyboardInterrupt
+
+    def _leave_at_the_second(self) -> None:
+        """In a thread, which Python tells of each signal at once; a handler has to wait until the main thread is back
+        from decoding a file that never ends."""
+        is_first = True
+        while numbers := self._ear.recv(16):
+            for number in numbers:
+                if number == signal.SIGINT and not is_first:
+                    self._leave()
+                is_first = is_first and number not in _SIGNALS
+
+    def _leave(self) -> None:
+        try:
+            self.on_leave()
+        finally:
+            for child in multiprocessing.active_children():  # workers that hang notice nothing by themselves
+                with suppress(OSError):
+                    child.kill()
+            os._exit(ExitCode.INTERRUPTED)
+
+
+class Control:
+    """Installed for the length of a training: `with Control(...) as control: … control.attend()`."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        signals: Signals,
+        on_checkpoint: Callable[[], None],
+        on_pause: Callable[[bool], None],
+        on_full: Callable[[str], None],
+    ):
+        """on_checkpoint saves one now; on_pause hears True when the run pauses, False when it goes on; on_full hears
+        what found no room on the disk, before the pause that follows."""
+        self._run, self._signals = run, signals
+        self._on_checkpoint, self._on_pause, self._on_full = on_checkpoint, on_pause, on_full
+        self._is_paused = False
+
+    def __enter__(self) -> Control:
+        self._signals.are_held = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Signals stay held: what is left to do takes no time."""
 
     def attend(self, can_checkpoint: bool = True) -> None:
         """Answer what came since the last call. Raises Interrupted or Stopped; returns after a pause is over.
@@ -55,26 +130,56 @@ class Control:
         if word == "pause":
             word = self._pause()
         if word == "checkpoint" and can_checkpoint:
-            self._on_checkpoint()
-        if self._signal:
-            raise Interrupted(self._signal)
+            self.write(self._on_checkpoint)
+        self._raise_interrupted()
         if word == "stop":
             raise Stopped
 
+    def write(self, action: Callable[[], None]) -> None:
+        """Do `action`, which writes to the disk. Where that is full, pause until there is room: nothing is lost.
+
+        Raises Interrupted or Stopped where somebody ends the pause.
+        """
+        try:
+            action()
+        except DiskFullError as error:
+            was_paused = self._is_paused
+            self._on_full(str(error))
+            self._set_paused(True)
+            self._try_until_done(action)
+            self._set_paused(was_paused)
+
+    def _try_until_done(self, action: Callable[[], None]) -> None:
+        """Every half a minute, and whenever somebody says `resume` or `checkpoint`."""
+        polls = 0
+        while True:
+            time.sleep(_POLL_SECONDS)
+            polls += 1
+            word = self._run.take_word()
+            self._raise_interrupted()
+            if word == "stop":
+                raise Stopped
+            if word in ("resume", "checkpoint") or polls % _POLLS_UNTIL_RETRY == 0:
+                with suppress(DiskFullError):
+                    return action()
+
     def _pause(self) -> str | None:
-        self._on_pause(True)
-        while not self._signal:
+        self._set_paused(True)
+        while not self._signals.came:
             word = self._run.take_word()
             if word == "checkpoint":
-                self._on_checkpoint()
+                self.write(self._on_checkpoint)
             elif word in ("resume", "stop"):
-                self._on_pause(False)
+                self._set_paused(False)
                 return word
-            time.sleep(_PAUSE_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return None
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """The first signal lets the step finish; a second SIGINT leaves at once."""
-        if self._signal and number == signal.SIGINT:
-            os._exit(ExitCode.INTERRUPTED)
-        self._signal = signal.Signals(number).name
+    def _set_paused(self, paused: bool) -> None:
+        if paused != self._is_paused:
+            self._is_paused = paused
+            self._on_pause(paused)
+
+    def _raise_interrupted(self) -> None:
+        if self._signals.came:
+            raise Interrupted(self._signals.came)

@@ -32,6 +32,10 @@ class TrainingError(FtwizError):
     exit_code = ExitCode.TRAINING
 
 
+class DiskFullError(TrainingError):
+    """There is no room for what has to be written; once there is, it can be tried again."""
+
+
 class RecipeError(FtwizError):
     """The recipe or the command line is wrong. Carries all problems found, one a line."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -160,11 +162,12 @@ class RunFinished(Event):
 
 @dataclass(frozen=True)
 class RunInterrupted(Event):
-    """A signal ended the process; a checkpoint is saved where `checkpoint` is not empty."""
+    """A signal ended the process; a resumed one goes on from `checkpoint`, "" where there is none."""
 
     signal: str
     checkpoint: str
     step: int
+    lost_steps: int = 0  # done since that checkpoint: the disk was full, or a second SIGINT left no time to save
 
 
 @dataclass(frozen=True)
@@ -240,26 +243,43 @@ def _number(value: Any) -> Any:
 
 
 class EventLog:
-    """The engine's side of the log: appends one line an event, each on disk before the call returns."""
+    """The engine's side of the log: appends one line an event, each on disk before the call returns.
+
+    What a full disk does not take waits in memory, and is written before what comes next.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time):
         self._path, self._clock = path, clock
-        self._end_half_line()
+        # A process that was killed, or ran out of disk, may have left half a line: the next one must stand alone.
+        self._waiting = b"\n" if _ends_in_half_a_line(path) else b""
 
     def write(self, kind: type[Event], **fields: Any) -> None:
         """Append an event of this kind that happens now. One write a line: a reader sees whole lines or none."""
         line = to_line(kind(t=self._clock(), **fields)) + "\n"
-        with open(self._path, "ab") as file:
-            file.write(line.encode("utf-8"))
+        self._waiting += line.encode("utf-8")
+        with suppress(OSError):
+            self._flush()
 
-    def _end_half_line(self) -> None:
-        """A process that was killed, or ran out of disk, may have left half a line: the next one must stand alone."""
-        if not self._path.exists() or not self._path.stat().st_size:
-            return
-        with open(self._path, "rb+") as file:
-            file.seek(-1, 2)
-            if file.read() != b"\n":
-                file.write(b"\n")
+    def sync(self) -> None:
+        """Make all events so far survive a power cut. Raises OSError where the disk is full."""
+        self._flush()
+        if self._path.exists():
+            with open(self._path, "rb+") as file:
+                os.fsync(file.fileno())
+
+    def _flush(self) -> None:
+        while self._waiting:
+            with open(self._path, "ab", buffering=0) as file:
+                written = file.write(self._waiting)
+            self._waiting = self._waiting[written:]
+
+
+def _ends_in_half_a_line(path: Path) -> bool:
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read() != b"\n"
 
 
 class StepBlock:

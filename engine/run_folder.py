@@ -8,21 +8,25 @@ Torch-free: the engine writes through it, viewers read through it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from engine.atomic import write_text
-from engine.errors import RecipeError
+from engine.errors import DiskFullError, RecipeError, TrainingError
 from engine.events import LogReader, RunFailed, RunFinished, RunInterrupted, RunState
 from engine.recipe import Recipe, save_recipe, with_absolute_paths
 
 Control = Literal["pause", "resume", "checkpoint", "stop"]
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 LAST, PREVIOUS = "last.pt", "last-previous.pt"
 Status = Literal["starting", "running", "paused", "finished", "interrupted", "failed", "crashed"]
 
@@ -74,6 +78,21 @@ class RunFolder:
         first = [path for name in (LAST, PREVIOUS) if (path := self.checkpoints / name).exists()]
         others = [*self.checkpoints.glob("epoch-*.pt"), *self.checkpoints.glob("best.pt")]
         return first + sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Turns a write into this folder that fails into a sentence: `with run.writing("The report"): …`.
+
+        Raises DiskFullError where there is no room, TrainingError for all else.
+        """
+        try:
+            yield
+        except OSError as error:
+            if not self.path.is_dir():
+                raise TrainingError(f"{self.path} is gone: somebody moved or removed the run folder.") from None
+            kind = DiskFullError if error.errno in _NO_ROOM else TrainingError
+            kept = "; what was saved before is untouched" if self.checkpoints_to_resume() else ""
+            raise kind(f"{what} cannot be written into {self.path}: {error.strerror}{kept}.") from None
 
     # --- the four words -----------------------------------------------------------------------------------------------
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 
-from engine.control import Control, Interrupted, Stopped
+from engine.control import Control, Interrupted, Signals, Stopped
 from engine.dataset.augment import normalise
 from engine.dataset.loader import Batch
 from engine.errors import DataError, RecipeError, TrainingError
-from engine.evaluation import measure, write_report
+from engine.evaluation import Metrics, measure, write_report
 from engine.events import (
     ClipSkipped,
     EventLog,
     Paused,
     Resumed,
     RunFinished,
-    RunInterrupted,
     Step,
     Validation,
     ValidationStarted,
@@ -33,27 +33,41 @@ from engine.schedule import clip_gradients
 from engine.training import Training, set_up
 
 
-def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -> Training:
+def fit(
+    recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False, signals: Signals | None = None
+) -> Training:
     """Train as the recipe says, logging to and saving in `run_dir`; returns the finished training.
 
+    signals: those of a process that hears them already; None: heard from here to the end of the training.
     Raises Interrupted, after a checkpoint is saved, when SIGINT, SIGTERM or SIGUSR1 came; else the FtwizError of what
     went wrong.
     """
     run = RunFolder(Path(run_dir))
     if run.events.exists() and not resume:
         raise RecipeError(f"{run.path} already holds a run; go on with it (resume), or give another folder.")
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
-    run.claim()
+    with run.writing("The run"):
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        run.claim()
     log = EventLog(run.events)
     training = set_up(recipe, run, log, resume)
-    meter = training.meter
-    began = meter.now()
+    with nullcontext(signals) if signals else Signals() as heard:
+        train(training, heard)
+    return training
+
+
+def train(training: Training, signals: Signals) -> None:
+    """All epochs that are left, and the last event."""
+    run, log, meter = training.run, training.log, training.meter
+    began, stopped = meter.now(), False
 
     def on_pause(paused: bool) -> None:
         log.write(Paused if paused else Resumed, step=training.step)
 
-    stopped = False
-    with Control(run, on_checkpoint=training.save, on_pause=on_pause) as control:
+    def on_full(what: str) -> None:
+        training.say(f"{what} Training waits, and goes on by itself once there is room.", level="warning")
+
+    signals.on_leave = lambda: training.log_interrupted(EventLog(run.events), signals.came)
+    with Control(run, signals, training.save, on_pause, on_full) as control:
         try:
             control.attend()
             while training.epoch <= training.recipe.schedule.epochs and not training.has_stopped_improving():
@@ -61,14 +75,14 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
                 validate_and_save(training, meter, control)
         except Interrupted as interrupted:
             training.seconds += meter.now() - began
-            training.save()
-            log.write(RunInterrupted, signal=str(interrupted), checkpoint="checkpoints/last.pt", step=training.step)
+            save_if_possible(training)
+            training.log_interrupted(log, str(interrupted))
             raise
         except Stopped:
             training.save()
             stopped = True
         except DataError:
-            training.save()
+            save_if_possible(training)
             raise
     training.seconds += meter.now() - began
     key_metric = training.recipe.head.key_metric
@@ -81,7 +95,15 @@ def fit(recipe: Recipe, run_dir: str | os.PathLike[str], resume: bool = False) -
         stopped_early=stopped,
         clips_left_out=len(training.quarantine),
     )
-    return training
+    signals.on_leave = lambda: None
+
+
+def save_if_possible(training: Training) -> None:
+    """On the way out for another reason; a full disk is no better one."""
+    try:
+        training.save()
+    except TrainingError as error:
+        training.say(str(error), level="warning")
 
 
 def train_epoch(training: Training, meter: Meter, control: Control) -> None:
@@ -103,7 +125,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
         training.scheduler.step()
         training.step += 1
         log_step(training, meter)
-        save_where_due(training, meter)
+        save_where_due(training, meter, control)
         control.attend()
 
 
@@ -137,13 +159,13 @@ def backward(
     return losses.detach(), accuracy
 
 
-def save_where_due(training: Training, meter: Meter) -> None:
+def save_where_due(training: Training, meter: Meter, control: Control) -> None:
     """In the middle of an epoch, as checkpoint_steps and checkpoint_minutes ask for it."""
     schedule = training.recipe.schedule
     by_steps = schedule.checkpoint_steps and training.step % schedule.checkpoint_steps == 0
     by_time = schedule.checkpoint_minutes and meter.minutes_since_save() >= schedule.checkpoint_minutes
     if by_steps or by_time:
-        training.save()
+        control.write(training.save)
 
 
 def validate_and_save(training: Training, meter: Meter, control: Control) -> None:
@@ -156,7 +178,7 @@ def validate_and_save(training: Training, meter: Meter, control: Control) -> Non
     if is_last or epoch % schedule.checkpoint_interval == 0:
         names += [f"epoch-{epoch:03d}.pt"]
     training.epoch += 1  # the checkpoint goes on with the next epoch
-    training.save(names)
+    control.write(lambda: training.save(names))
 
 
 def validate(training: Training, meter: Meter, control: Control) -> bool:
@@ -171,10 +193,10 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
 
     metrics = measure(training.model_to_measure, training.val_loader, training.recipe, training.device, between_batches)
     best = metrics.key > training.best
-    training.validations_since_best = 0 if best else training.validations_since_best + 1
     if best:
+        control.write(lambda: write_the_report(training, metrics))  # may end here: nothing has changed so far
         training.best, training.best_epoch = metrics.key, epoch
-        write_report(training.run.report, metrics, clips, training.clips.classes)
+    training.validations_since_best = 0 if best else training.validations_since_best + 1
     training.log.write(
         Validation,
         epoch=epoch,
@@ -192,6 +214,11 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
     )
     meter.leave_out(began)
     return best
+
+
+def write_the_report(training: Training, metrics: Metrics) -> None:
+    with training.run.writing("The report"):
+        write_report(training.run.report, metrics, training.clips.val, training.clips.classes)
 
 
 def stop_if_not_finite(training: Training, losses: torch.Tensor, grad_norm: torch.Tensor, batch: Batch) -> None:

@@ -37,7 +37,7 @@ from engine.device import (
     store_channels_last,
 )
 from engine.errors import DeviceError, RecipeError, WeightsError
-from engine.events import CheckpointSaved, EventLog, Message, RunStarted, WeightsLoaded
+from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.loss import ClipLoss, build_loss
 from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
@@ -87,6 +87,8 @@ class Training:
     best_epoch: int = 0
     validations_since_best: int = 0
     seconds: float = 0.0  # of earlier processes, for the sum at the end
+    saved_step: int = -1  # of the last checkpoint, -1 before the first
+    names_owed: Sequence[str] = ()  # of a checkpoint that found no room
 
     @property
     def steps_per_epoch(self) -> int:
@@ -140,11 +142,30 @@ class Training:
         self.log.write(Message, level=level, text=text)
 
     def save(self, names: Sequence[str] = (LAST,)) -> None:
-        """Write a checkpoint as last.pt and under the other names (best.pt, epoch-005.pt). Raises OSError."""
-        save_checkpoint(self.run, {**self._state(), "names": list(names)}, self.recipe, names)
-        drop_old_epochs(self.run, self.epoch - 1, self.recipe.schedule.keep_checkpoints)
+        """Write a checkpoint as last.pt and under the other names (best.pt, epoch-005.pt).
+
+        Raises DiskFullError where there is no room (the next save then makes up for these names too), TrainingError
+        where writing fails otherwise.
+        """
+        names = self.names_owed = list(dict.fromkeys([*names, *self.names_owed]))
+        with self.run.writing(f"The checkpoint of step {self.step}"):
+            self.log.sync()  # what it goes on from must not be older than what the log tells
+            save_checkpoint(self.run, {**self._state(), "names": names}, self.recipe, names)
+            drop_old_epochs(self.run, self.epoch - 1, self.recipe.schedule.keep_checkpoints)
+        self.names_owed, self.saved_step = (), self.step
         self.meter.saved()
         self._announce_saved(names)
+
+    def log_interrupted(self, log: EventLog, signal: str) -> None:
+        """The last event of a process that a signal ends."""
+        is_saved = self.saved_step >= 0
+        log.write(
+            RunInterrupted,
+            signal=signal,
+            checkpoint=f"checkpoints/{LAST}" if is_saved else "",
+            step=self.step,
+            lost_steps=self.step - max(self.saved_step, 0),
+        )
 
     def _announce_saved(self, names: Sequence[str]) -> None:
         for name in names:
@@ -190,6 +211,7 @@ class Training:
         self.scaler.load_state_dict(state["scaler"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        self.saved_step = self.step
         self.meter.restore(state["meter"])
         restore_random_state(state["random"])
         if path.name != LAST:
@@ -266,9 +288,10 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     if resume:
         training.restore()
     else:
-        save_recipe(recipe, run.recipe)
         source = report.source if report else ""
-        write_provenance(run.provenance, clips, recipe.run.seed, device, source, report.sha256 if report else "")
+        with run.writing("The recipe"):
+            save_recipe(recipe, run.recipe)
+            write_provenance(run.provenance, clips, recipe.run.seed, device, source, report.sha256 if report else "")
     set_frozen(model, recipe.schedule, training.epoch)
     _announce(training, report, resume)
     return training

@@ -30,6 +30,7 @@ TORCH_FREE = [
     "engine.events",
     "engine.errors",
     "engine.atomic",
+    "engine.control",
     "engine.run_folder",
     "engine.dataset.clips",
     "engine.dataset.inspect",

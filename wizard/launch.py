@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from engine.run_folder import RunFolder
 
@@ -14,7 +17,21 @@ def start_engine(run: RunFolder, resume: bool = False) -> subprocess.Popen[bytes
     -P keeps the working folder off the module path: a folder of the user's called `engine` must not be run.
     """
     command = [sys.executable, "-P", "-m", "engine", str(run.path), *(["--resume"] if resume else [])]
-    with open(run.log, "ab") as log:
+    with open(run.log, "ab") as log, _signals_kept():
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """A process started in here gets signals only when it asks for them. Else one that came in the second before the
+    engine listens would end it without a word."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -166,8 +166,7 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
             )
             return f"{how} after {duration(event.seconds)}{best}{bad}"
         case RunInterrupted():
-            saved = f"{event.checkpoint} is saved" if event.checkpoint else "nothing was there to save"
-            return f"interrupted by {event.signal} at step {event.step}; {saved}"
+            return f"interrupted by {event.signal} at step {event.step}; {_what_is_saved(event)}"
         case RunFailed():
             return f"failed: {event.error}"
     return ""
@@ -200,6 +199,14 @@ def sentence_case(text: str) -> str:
     return text if text[1:2].isupper() else text[:1].upper() + text[1:]
 
 
+def _what_is_saved(event: RunInterrupted) -> str:
+    if not event.checkpoint:
+        return "nothing is saved" if event.lost_steps else "nothing was there to save"
+    if event.lost_steps:
+        return f"not saved: {event.checkpoint} is {count(event.lost_steps, 'step')} older"
+    return f"{event.checkpoint} is saved"
+
+
 def resume_command(run: RunFolder) -> str:
     """What to type to go on with a run that ended early."""
     return f"ftwiz run --resume --run-dir {quoted(run.path)}"
@@ -220,7 +227,7 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
             more = f".\n{again}" if ended.stopped_early and resumable else "."
             return sentence_case(describe(ended)) + more
         case "interrupted", RunInterrupted():
-            return f"Interrupted by {ended.signal} at step {ended.step}.\n{again}"
+            return f"{sentence_case(describe(ended))}.\n{again}"
         case "failed", RunFailed():
             return f"{ended.error}\nExit code {ended.exit_code}; the whole story is in {run.log}."
         case "crashed", _:

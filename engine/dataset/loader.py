@@ -217,6 +217,7 @@ def begin_worker(worker: int = 0) -> None:
     Ctrl-C reaches the whole process group; the trainer finishes its step first and then ends the workers.
     """
     gc.freeze()
+    signal.set_wakeup_fd(-1)  # the trainer's, which would take a signal of ours for one of its own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGUSR1"):

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.control import Control
+from engine.control import Control, Signals
+from engine.errors import DiskFullError, TrainingError
 from engine.run_folder import RunFolder
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 
 # Prints what happens, a line each. A step waits for a line on stdin, so that the test decides what comes when.
 LOOP = """
-import sys
+import os, sys
 from pathlib import Path
-from engine.control import Control, Interrupted, Stopped
+from engine.control import Control, Interrupted, Signals, Stopped
 from engine.run_folder import RunFolder
 
 def say(text):
-    print(text, flush=True)
+    os.write(1, f"{text}\\n".encode())  # in one piece, whichever thread it comes from
 
-run, can_checkpoint = RunFolder(Path(sys.argv[1])), sys.argv[2] == "training"
+run, phase = RunFolder(Path(sys.argv[1])), sys.argv[2]
+full = phase == "full"
+
+def checkpoint():
+    with run.writing("The checkpoint"):
+        if full:
+            if (run.path / "room").exists():
+                say("there is room")
+            else:
+                raise OSError(28, "No space left on device")
+    say("checkpoint")
+
 try:
-    with Control(run, lambda: say("checkpoint"), lambda paused: say("paused" if paused else "resumed")) as control:
+    with Signals(are_held=phase != "set-up") as signals:
+        signals.on_leave = lambda: say(f"leaves at once after {signals.came}")
         say("ready")
-        for line in sys.stdin:
-            say(f"step {line.strip()}")
-            control.attend(can_checkpoint)
-            say("attended")
+        if phase == "set-up":
+            sys.stdin.read()
+        if phase == "hangs":
+            import ctypes
+            ctypes.CDLL(None).sleep(600)  # a library's call, like the decoding of a file that never ends
+        with Control(run, signals, checkpoint, lambda paused: say("paused" if paused else "resumed"), say) as control:
+            for line in sys.stdin:
+                say(f"step {line.strip()}")
+                control.attend(phase != "validation")
+                say("attended")
 except Interrupted as interrupted:
     say(f"interrupted by {interrupted}")
+except KeyboardInterrupt:
+    say(f"set-up ended by {signals.came}")
 except Stopped:
     say("stopped")
 """
@@ -92,9 +116,12 @@ def test_a_signal_lets_the_step_finish(name: str, loop: Loop) -> None:
 
 
 @POSIX
-def test_a_second_sigint_leaves_at_once(loop: Loop) -> None:
-    """In the middle of a step that never ends."""
-    loop.send("SIGINT")
+@pytest.mark.parametrize("phase", ["training", "hangs"])
+@pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])
+def test_a_second_sigint_leaves_at_once(first: str, phase: str, tmp_path: Path) -> None:
+    """In the middle of a step that never ends, in Python or in a library where Python runs no handler."""
+    loop = Loop(tmp_path, phase)
+    loop.send(first)
     while loop.process.poll() is None:  # two at the same moment may arrive as one
         loop.send("SIGINT")
         try:
@@ -102,6 +129,16 @@ def test_a_second_sigint_leaves_at_once(loop: Loop) -> None:
         except subprocess.TimeoutExpired:
             continue
     assert loop.process.returncode == 130
+    assert loop.hear().startswith("leaves at once after")
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_before_the_first_step_a_signal_ends_whatever_is_done(name: str, tmp_path: Path) -> None:
+    loop = Loop(tmp_path, "set-up")
+    loop.send(name)
+    assert loop.hear() == f"set-up ended by {name}"
+    assert loop.process.wait(60) == 0
 
 
 @POSIX
@@ -132,16 +169,53 @@ def test_a_signal_weighs_more_than_a_word(loop: Loop) -> None:
     assert loop.hear() == "interrupted by SIGTERM"
 
 
-def test_the_handlers_before_come_back(tmp_path: Path) -> None:
+def test_the_handlers_before_come_back() -> None:
     names = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     before = [signal.getsignal(getattr(signal, name)) for name in names]
-    with (
-        pytest.raises(ZeroDivisionError),
-        Control(RunFolder(tmp_path), on_checkpoint=lambda: None, on_pause=lambda paused: None),
-    ):
+    with pytest.raises(ZeroDivisionError), Signals():
         assert [signal.getsignal(getattr(signal, name)) for name in names] != before
         raise ZeroDivisionError
     assert [signal.getsignal(getattr(signal, name)) for name in names] == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_in_a_thread_signals_are_left_to_the_program() -> None:
+    """Python allows handlers in the main thread only; a training must not fail for that."""
+    before = signal.getsignal(signal.SIGINT)
+    inside: list[object] = []
+
+    def hear() -> None:
+        with Signals():
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=hear)
+    thread.start()
+    thread.join()
+    assert inside == [before]
+
+
+@POSIX
+def test_the_workers_are_taken_along_by_a_second_sigint(tmp_path: Path) -> None:
+    """A worker that hangs would never notice that it is alone."""
+    code = """
+import multiprocessing, os, signal, sys, time
+from engine.control import Signals
+with Signals():
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    worker.start()
+    print(worker.pid, flush=True)
+    while True:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    assert process.wait(60) == 130
+    until = time.monotonic() + 60
+    while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text().split():
+        assert time.monotonic() < until, "the worker lives on"
+        time.sleep(0.02)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -202,3 +276,66 @@ def test_other_words_change_nothing(word: str, loop: Loop) -> None:
     loop.run.control.write_text(word)
     loop.step()
     assert loop.hear() == "attended"
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Loop]:
+    """A loop that waits for room after a checkpoint that somebody asked for."""
+    loop = Loop(tmp_path, "full")
+    loop.run.say("checkpoint")
+    loop.step()
+    assert loop.hear() == f"The checkpoint cannot be written into {tmp_path}: No space left on device."
+    assert loop.hear() == "paused"
+    yield loop
+    loop.process.kill()
+    loop.process.wait()
+
+
+@pytest.mark.parametrize("word", ["resume", "checkpoint"])
+def test_it_goes_on_where_there_is_room_again(word: str, full: Loop) -> None:
+    full.run.say(word)
+    while full.run.control.exists():  # asked in vain
+        time.sleep(0.01)
+    (full.run.path / "room").touch()
+    full.run.say(word)
+    assert [full.hear() for _ in range(4)] == ["there is room", "checkpoint", "resumed", "attended"]
+
+
+def test_it_tries_again_by_itself(tmp_path: Path) -> None:
+    tries: list[int] = []
+
+    def save() -> None:
+        tries.append(len(tries))
+        if len(tries) < 4:
+            raise DiskFullError("no room")
+
+    said: list[object] = []
+    control = Control(RunFolder(tmp_path), Signals(), save, said.append, said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.control._POLL_SECONDS", 0.0)
+        control.write(save)
+    assert len(tries) == 4 and said == ["no room", True, False]
+
+
+@POSIX
+def test_a_signal_ends_the_wait(full: Loop) -> None:
+    full.send("SIGTERM")
+    assert full.hear() == "interrupted by SIGTERM"
+
+
+def test_stop_ends_the_wait(full: Loop) -> None:
+    full.run.say("stop")
+    assert full.hear() == "stopped"
+
+
+def test_what_is_not_a_full_disk_is_no_reason_to_wait(tmp_path: Path) -> None:
+    def save() -> None:
+        with RunFolder(tmp_path).writing("The checkpoint of step 3"):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    control = Control(RunFolder(tmp_path), Signals(), save, lambda paused: None, lambda what: None)
+    with pytest.raises(TrainingError, match=r"The checkpoint of step 3 cannot be written into .*: Read-only file"):
+        control.write(save)
