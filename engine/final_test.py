@@ -8,6 +8,7 @@ import math
 from engine.atomic import write_text
 from engine.checkpoint import load_checkpoint, weights_in
 from engine.dataset.formats import read_clips
+from engine.dataset.formats.classes import require_kind_of_labels
 from engine.device import choose_device
 from engine.errors import DataError
 from engine.evaluation import Metrics, evaluate, write_report
@@ -28,6 +29,7 @@ def test_run(run: RunFolder) -> Metrics:
     clips = read_clips(recipe.dataset, len(recipe.dataset.classes) or None, recipe.model.modality)
     if not clips.val:
         raise DataError(f"{recipe.dataset.root}: there are no validation clips to test on.")
+    require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
     best = run.checkpoints / "best.pt"
     checkpoint = load_checkpoint(best if best.exists() else run.checkpoints / "last.pt")
     model = build_model(recipe)

@@ -241,13 +241,14 @@ class Dataset(Table):
 
     format: Literal[
         "activitynet", "csv", "folders", "kinetics400", "mmaction_rawframes", "mmaction_video", "moments_in_time",
-        "something_v1", "something_v2", "thumos14", "ucf101",
+        "multi_moments_in_time", "something_v1", "something_v2", "thumos14", "ucf101",
     ] = "folders"  # fmt: skip
     """activitynet: the official JSON, or BSN's and its CSV; csv: lists of "path,label", with or without a header;
     folders: root/CLASS/* or root/{train,val,test}/CLASS/*; kinetics400: the CSV files of Kinetics 400, 600, 700 or 710;
     mmaction_rawframes: lists of folders of frames; mmaction_video: lists of "path label"; moments_in_time: categories
-    and CSV files; something_v1: folders of frames and CSV files; something_v2: the JSON files; thumos14: a text file of
-    segments for each class; ucf101: the official split files."""
+    and CSV files; multi_moments_in_time: the same with several classes a clip; something_v1: folders of frames and CSV
+    files; something_v2: the JSON files; thumos14: a text file of segments for each class; ucf101: the official split
+    files."""
     root: PathText = ""
     """Folder of the videos, or of the folders of frames."""
     val_root: PathText = ""

@@ -99,6 +99,11 @@ class Decision:
     questions: tuple[Question, ...]
 
 
+def _is_asked_for_labels(draft: Draft) -> bool:
+    """Where every clip has one class nobody need be asked, unless somebody said otherwise."""
+    return bool(draft.value("head.multi_label")) or draft.answer("head.multi_label").given
+
+
 def _in_format(*formats: str) -> Callable[[Draft], bool]:
     return lambda draft: draft.value("dataset.format") in formats
 
@@ -139,7 +144,16 @@ DECISIONS: tuple[Decision, ...] = (
         "head",
         "Head",
         "What does it answer?",
-        (Question("head.num_classes", "classes"), Question("head.dropout", "dropout")),
+        (
+            Question("head.num_classes", "classes"),
+            Question(
+                "head.multi_label",
+                "a clip has",
+                applies=_is_asked_for_labels,
+                choices=lambda draft: {"false": "one class", "true": "any number of classes"},
+            ),
+            Question("head.dropout", "dropout"),
+        ),
     ),
     Decision(
         "weights",
@@ -345,6 +359,9 @@ class Draft:
             train_counts=lists.counts(lists.train),
             val_counts=lists.counts(lists.val),
             notes=lists.notes,
+            multi_label=lists.multi_label,
+            train_clips=len(lists.train),
+            val_clips=len(lists.val),
         )
 
     @property
@@ -371,11 +388,11 @@ class Draft:
 
     @property
     def train_clips(self) -> int:
-        return sum(self.found.train_counts.values()) if self.found else 0
+        return self.found.train_clips if self.found else 0
 
     @property
     def val_clips(self) -> int:
-        return sum(self.found.val_counts.values()) if self.found else 0
+        return self.found.val_clips if self.found else 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -449,11 +466,19 @@ class Draft:
                 require_class_count(self.found.classes, classes, "The dataset")
             except DataError as error:
                 found.append(("head.num_classes", str(error)))
+        if self.found and (wrong := self._labels_finding(self.found)):
+            found.append(("head.multi_label", wrong))
         if self.value("start") == OWN and (sentence := self._source_finding()):
             found.append(("source", sentence))
         if self._would_replace(self.out):
             found.append(("out", f"{self.out} is there already; {free_path(self.out)} is free."))
         return found
+
+    def _labels_finding(self, found: Inspection) -> str:
+        asked = self.value("head.multi_label")
+        if asked is found.multi_label or not isinstance(asked, bool):
+            return ""
+        return "Clips of this dataset may have several classes." if found.multi_label else "Every clip has one class."
 
     def _source_finding(self) -> str:
         source = str(self.value("source"))
@@ -481,6 +506,8 @@ class Draft:
     def _comments(self, recipe: Recipe) -> dict[str, str]:
         before = f"{self.base.schedule.lr:g} in the preset; " if recipe.schedule.lr != self.base.schedule.lr else ""
         comments = {"schedule.lr": before + lr_arithmetic(recipe.schedule).removeprefix("lr ")}
+        if recipe.head.multi_label:
+            comments["head.multi_label"] = "sigmoids and binary cross entropy; mAP decides which epoch is the best"
         if self.found and recipe.dataset.flip != self.base.dataset.flip and not self.answer("dataset.flip").given:
             comments["dataset.flip"] = "a class is one-sided: mirrored, it would be no class of these"
         return comments
@@ -607,6 +634,15 @@ def _infer_num_classes(draft: Draft) -> Answer:
     if not draft.found:
         return Answer("auto", "counted when the data are read")
     return Answer(len(draft.found.classes), "as many as the dataset has")
+
+
+def _infer_multi_label(draft: Draft) -> Answer:
+    if not draft.found:
+        return Answer(False, "told by the data when they are read")
+    if not draft.found.multi_label:
+        return Answer(False, "every clip of these: softmax, cross entropy, judged by top-1")
+    several = next((note for note in draft.found.notes if "several classes" in note), "")
+    return Answer(True, f"{several.rstrip('.')}: sigmoids, judged by mAP")
 
 
 def _infer_dropout(draft: Draft) -> Answer:
@@ -754,6 +790,7 @@ _INFERENCES: dict[str, Callable[[Draft], Answer]] = {
     "dataset.val_fraction": _infer_val_fraction,
     "dataset.flip": _infer_flip,
     "head.num_classes": _infer_num_classes,
+    "head.multi_label": _infer_multi_label,
     "head.dropout": _infer_dropout,
     "start": _infer_start,
     "source": _infer_source,

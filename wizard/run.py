@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_clips
-from engine.dataset.formats.classes import require_two_classes
+from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, RunFailed, RunFinished, to_line
@@ -139,6 +139,7 @@ def _read_dataset(recipe: Recipe) -> ClipLists:
     asked = recipe.head.num_classes
     clips = read_clips(recipe.dataset, None if asked == "auto" else asked, recipe.model.modality)
     require_two_classes(clips.classes, recipe.dataset.root)
+    require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
     return clips
 
 

@@ -91,6 +91,11 @@ class ClipTable(Sequence[Clip]):
             return Counter(label for clip in self for label in clip.all_labels)
         return Counter(self._columns["label"])
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether its clips may have several classes each."""
+        return "labels" in self._columns
+
     def __len__(self) -> int:
         return len(self._columns["label"])
 
@@ -247,6 +252,11 @@ class ClipLists:
     def __post_init__(self) -> None:
         for name in ("train", "val"):  # whatever a reader made them of
             object.__setattr__(self, name, packed(getattr(self, name)))
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a clip may be of several classes at once, by what the dataset lists."""
+        return packed(self.train).multi_label or packed(self.val).multi_label
 
     def counts(self, clips: Sequence[Clip]) -> dict[str, int]:
         """Clips a class, by name, in the order of the ids; classes without a clip are 0."""

@@ -14,6 +14,7 @@ from engine.dataset.formats import (
     kinetics400,
     mmaction_rawframes,
     moments_in_time,
+    multi_moments_in_time,
     read_clips,
     something_v1,
     something_v2,
@@ -46,7 +47,8 @@ PROBES = 200
 class Inspection:
     """What was recognised. table: the keys of [dataset] that say so, paths usable from the current folder.
 
-    modality: that of the frames, as [model] modality.
+    modality: that of the frames, as [model] modality. multi_label: whether a clip may have several classes, as [head]
+    multi_label; the counts are of classes then, not of clips.
     """
 
     format: str
@@ -57,6 +59,9 @@ class Inspection:
     val_counts: dict[str, int]
     notes: tuple[str, ...]
     modality: str = "rgb"
+    multi_label: bool = False
+    train_clips: int = 0
+    val_clips: int = 0
 
 
 def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
@@ -103,6 +108,9 @@ def _inspection(guess: _Guess) -> Inspection:
         val_counts=lists.counts(lists.val),
         notes=(*guess.notes, *lists.notes),
         modality=guess.modality,
+        multi_label=lists.multi_label,
+        train_clips=len(lists.train),
+        val_clips=len(lists.val),
     )
 
 
@@ -204,6 +212,25 @@ def _as_moments_in_time(path: Path, annotations: Path | None) -> _Guess | None:
         return _Guess(
             table={"format": "moments_in_time", "root": str(_holder(path, annotations)), "annotations": str(folder)},
             why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}."],
+            notes=[],
+        )
+    return None
+
+
+# --- multi_moments_in_time --------------------------------------------------------------------------------------------
+
+
+def _as_multi_moments_in_time(path: Path, annotations: Path | None) -> _Guess | None:
+    for folder in _places(path, annotations):
+        categories = multi_moments_in_time.categories_in(folder)
+        pairs = list(_pairs(folder, multi_moments_in_time.list_kind(folder), multi_moments_in_time.is_list))
+        if len(categories) != 1 or not pairs:
+            continue
+        names = [found.name for found in (categories[0], *pairs[0])]
+        holder = str(_holder(path, annotations))
+        return _Guess(
+            table={"format": "multi_moments_in_time", "root": holder, "annotations": str(folder)},
+            why=[f"{names[0]}, {names[1]} and {names[2]} are in {folder}, with ids after each video."],
             notes=[],
         )
     return None
@@ -431,6 +458,7 @@ def _as_folders_or_one_list(path: Path, annotations: Path | None) -> _Guess | No
 # From the format with the most to be known by to that with the least.
 _WITH_LISTS = (
     _as_ucf101, _as_thumos14, _as_activitynet, _as_something_v2, _as_something_v1, _as_moments_in_time,
+    _as_multi_moments_in_time,
     _as_kinetics400, _as_mmaction_rawframes,
     _as_mmaction_video, _as_csv,
 )  # fmt: skip

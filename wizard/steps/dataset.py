@@ -98,6 +98,7 @@ FORMAT_NAMES = {
     "kinetics400": "Kinetics",
     "mmaction_video": "MMAction2 video lists",
     "moments_in_time": "Moments in Time",
+    "multi_moments_in_time": "Multi-Moments in Time",
     "something_v2": "Something-Something V2",
     "thumos14": "THUMOS14",
     "ucf101": "UCF101",

@@ -15,6 +15,9 @@ FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 204
 
 MOST_NAMES = 100
 
+# By whether a clip may have several classes.
+ANSWERS = {False: ("one class a clip", "softmax"), True: ("any number of classes", "a sigmoid for each")}
+
 
 class HeadStep(Step):
     """Short on purpose: the data have answered it."""
@@ -41,7 +44,7 @@ class HeadStep(Step):
 
 
 def network(draft: Draft) -> Content:
-    """The network as four lines, each with where its parameters come from."""
+    """The network in a few lines, each with where its parameters come from."""
     given = {key.removeprefix("model."): value for key, value in draft.overrides.items() if key.startswith("model.")}
     model = draft.base.model.model_copy(update=given)
     backbone = model.backbone
@@ -59,6 +62,7 @@ def network(draft: Draft) -> Content:
         ("backbone", backbone, kept),
         ("dropout", shown(draft.value("head.dropout")), "while training"),
         ("last layer", f"{last} classes", f"new{instead}{size}"),
+        ("answer", *ANSWERS[draft.value("head.multi_label") is True]),
     ]
     return Content("\n").join(
         Content.assemble(

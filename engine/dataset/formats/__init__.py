@@ -14,6 +14,7 @@ from engine.dataset.formats import (
     mmaction_rawframes,
     mmaction_video,
     moments_in_time,
+    multi_moments_in_time,
     something_v1,
     something_v2,
     thumos14,
@@ -31,6 +32,7 @@ READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
     "kinetics400": kinetics400.read,
     "mmaction_video": mmaction_video.read,
     "moments_in_time": moments_in_time.read,
+    "multi_moments_in_time": multi_moments_in_time.read,
     "something_v2": something_v2.read,
     "thumos14": thumos14.read,
     "ucf101": ucf101.read,
@@ -64,7 +66,19 @@ def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str =
     if not lists.train:
         raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
     lists = _with_sources(lists, dataset)
-    return replace(lists, notes=lists.notes + _coverage(lists) + _overlap(lists))
+    return replace(lists, notes=lists.notes + _several_classes(lists) + _coverage(lists) + _overlap(lists))
+
+
+def _several_classes(lists: ClipLists) -> tuple[str, ...]:
+    """How many classes clips have, where they may have more than one."""
+    if not lists.multi_label:
+        return ()
+    of_clip = [len(clip.all_labels) for clips in (lists.train, lists.val) for clip in clips]
+    several = sum(number > 1 for number in of_clip)
+    return (
+        f"{several} of {counted(len(of_clip), 'clip')} {'has' if several == 1 else 'have'} several classes, "
+        f"{sum(of_clip) / len(of_clip):.1f} a clip on average, {max(of_clip)} at most.",
+    )
 
 
 def _with_sources(lists: ClipLists, dataset: Dataset) -> ClipLists:

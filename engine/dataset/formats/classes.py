@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
-from engine.dataset.clips import Note
-from engine.dataset.formats.files import counted
+from engine.dataset.clips import ClipLists, Note
+from engine.dataset.formats.files import counted, some
 from engine.dataset.formats.lists import Entry, NamedEntry
-from engine.errors import DataError
+from engine.errors import DataError, RecipeError
 
 # Above any dataset's. A number above it in the label's place is something else: a size, a date, a frame count.
 MOST_CLASSES = 100_000
@@ -42,6 +43,30 @@ def require_two_classes(classes: Sequence[str], root: str) -> None:
     """DataError when there is nothing to tell apart."""
     if len(classes) < 2:
         raise DataError(f"{root} has only one class, {classes[0]}; to tell apart takes at least two.")
+
+
+def require_kind_of_labels(lists: ClipLists, multi_label: bool, root: str) -> None:
+    """RecipeError when [head] multi_label is not what the dataset is: neither is trained as the other by accident.
+
+    DataError when every clip has the same classes: whatever the model said would be right, and every precision 1.
+    """
+    if multi_label and not lists.multi_label:
+        raise RecipeError(f"[head] multi_label is true, but every clip of {root} has one class only; set it to false.")
+    if not lists.multi_label:
+        return
+    if not multi_label:
+        clip = next(clip for clips in (lists.train, lists.val) for clip in clips if clip.labels)
+        of = next((clip for clips in (lists.train, lists.val) for clip in clips if len(clip.labels) > 1), clip)
+        names = some([lists.classes[label] for label in of.all_labels])
+        raise RecipeError(
+            f"[head] multi_label is false, but clips of {root} may have several classes ({of.name}: {names}); "
+            "set it to true."
+        )
+    clips = chain(lists.train, lists.val)
+    first = set(next(clips).all_labels)
+    if all(set(clip.all_labels) == first for clip in clips):
+        names = some([lists.classes[label] for label in sorted(first)])
+        raise DataError(f"every clip of {root} has the same classes ({names}); there is nothing to tell apart.")
 
 
 def require_class_count(classes: Sequence[str], num_classes: int | None, source: str) -> None:

@@ -18,7 +18,7 @@ from engine.dataset.formats.files import (
     require_folder,
     the_only,
 )
-from engine.dataset.formats.lists import Entry, csv_rows, find_lists, numbered_lines
+from engine.dataset.formats.lists import csv_rows, find_lists, numbered_lines
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -27,6 +27,9 @@ _FOLDERS = {
     "train": ("training", "videos/training", "videos", "video", "train", ""),
     "val": ("validation", "videos/validation", "video", "videos", "val", ""),
 }
+
+# A video, its first label, and all its labels where it may have several.
+Listed = tuple[str, int, tuple[int, ...]]
 
 
 def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
@@ -41,20 +44,21 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     train_list, val_list = find_lists(dataset, ".csv", otherwise=dataset.root)
     label_of = {name: classes.index(name) for name in names}
     train, val = _entries(train_list, label_of, categories), _entries(val_list, label_of, categories)
-    train_clips, train_notes = _clips(train, root, "train", train_list)
-    val_clips, val_notes = _clips(val, val_root, "val", val_list)
+    train_clips, train_notes = clips_of(train, root, "train", train_list)
+    val_clips, val_notes = clips_of(val, val_root, "val", val_list)
     return ClipLists(classes, train_clips, val_clips, train_notes + val_notes)
 
 
 def categories_in(folder: Path) -> list[Path]:
     """moments_categories.txt, category_momentsv2.txt; not those of Multi-Moments, which has other labels."""
-    names = [entry.name for entry in entries(folder) if not is_folder(entry)]
-    return [
-        folder / name
-        for name in names
-        if name.lower().endswith(".txt") and "moments" in name.lower() and "categor" in name.lower()
-        if "multi" not in name.lower()
-    ]
+    found = [folder / entry.name for entry in entries(folder) if not is_folder(entry)]
+    return [path for path in found if is_categories_file(path) and "multi" not in path.name.lower()]
+
+
+def is_categories_file(path: Path) -> bool:
+    """By its name, of either dataset."""
+    name = path.name.lower()
+    return name.endswith(".txt") and "moments" in name and "categor" in name
 
 
 def read_categories(path: Path) -> list[str]:
@@ -81,12 +85,12 @@ def _name_and_id(text: str) -> tuple[str, int | None]:
 
 
 def is_list(path: Path) -> bool:
-    """Whether the first line is a video and a label."""
+    """Whether the first line is a video and a name: Multi-Moments in Time has ids after the video."""
     try:
         _, fields = next(csv_rows(path), (1, []))
     except DataError:
         return False
-    return len(fields) > 1 and is_video(fields[0].rpartition("/")[2])
+    return len(fields) > 1 and is_video(fields[0].rpartition("/")[2]) and not fields[1].isdecimal()
 
 
 def _categories_file(folder: Path) -> Path:
@@ -98,35 +102,37 @@ def _categories_file(folder: Path) -> Path:
     )
 
 
-def _entries(path: Path, label_of: dict[str, int], categories: Path) -> list[Entry]:
-    found: list[Entry] = []
+def _entries(path: Path, label_of: dict[str, int], categories: Path) -> list[Listed]:
+    found: list[Listed] = []
     for line, fields in csv_rows(path):
         if len(fields) < 2 or not fields[0] or not fields[1]:
             raise DataError(f'{path}:{line}: the row must be "file,label", with or without the votes after it.')
         label = label_of.get(normal(fields[1]))
         if label is None:
+            hint = '; format = "multi_moments_in_time" reads lists of ids' if fields[1].isdecimal() else ""
             raise DataError(
                 f'{path}:{line}: "{fields[1]}" is none of the {len(label_of)} categories in {categories}; labels are '
-                "names, in the second column."
+                f"names, in the second column{hint}."
             )
-        found.append((fields[0], label, line))
+        found.append((fields[0], label, ()))
     if not found:
         raise DataError(f"{path} lists no video.")
     return found
 
 
-def _clips(listed: list[Entry], root: Path, split: str, source: Path) -> tuple[ClipTable, tuple[str, ...]]:
+def clips_of(listed: list[Listed], root: Path, split: str, source: Path) -> tuple[ClipTable, tuple[str, ...]]:
+    """The listed videos that are in a folder where a split's videos may lie, and the sentence on those that are not."""
     disk = Disk()
     there = [folder for folder in _FOLDERS[split] if os.path.isdir(root / folder)]
     places = [os.path.join(root, folder) for folder in there]
     clips = ClipPacker()
     missing: list[str] = []
-    for video, label, _ in listed:
+    for video, label, labels in listed:
         path = next((found for place in places if (found := disk.find(os.path.join(place, video)))), None)
         if path is None:
             missing.append(video)
         else:
-            clips.append(Clip(path, label))
+            clips.append(Clip(path, label, labels=labels))
     if not clips:
         raise DataError(
             f"none of the {counted(len(listed), 'video')} listed in {source} is there; the first would be "
