@@ -285,6 +285,9 @@ class Dataset(Table):
     """A CSV with columns `file` and `source`: clips of one source must stay on one side of the split."""
     group_pattern: RegexText = ""
     """The same as a regular expression: what its first (group) matches in a clip's path below `root` is the source."""
+    quarantine: PathText = ""
+    """A file of clips to leave out, one a line, as `ftwiz check` writes it. Where a recipe does not say: quarantine.txt
+    beside the recipe or in `root`, if there is one."""
     short_side: int = Field(default=256, ge=8)
     """Frames are scaled until their short side has so many pixels, then cropped."""
     frame_size: int = Field(default=224, ge=8, validate_default=True)
@@ -481,8 +484,12 @@ TABLES: dict[str, type[Table]] = {
 # folder. weights.* belong here only when they are no address ("https://…", "torchvision://…").
 PATH_KEYS = (
     "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.train_list", "dataset.val_list",
-    "dataset.groups", "weights.load_from", "weights.backbone",
+    "dataset.groups", "dataset.quarantine", "weights.load_from", "weights.backbone",
 )  # fmt: skip
+
+
+# Written by `ftwiz check`, and found where no recipe names it.
+QUARANTINE = "quarantine.txt"
 
 
 # --- load, inherit, override ------------------------------------------------------------------------------------------
@@ -670,6 +677,9 @@ def _validate(layers: list[_Layer]) -> Resolved:
             else:
                 merged[table] = values
                 origins[table] = layer.where(table)
+    if "dataset.quarantine" not in origins and (found := _quarantine(layers, merged)):
+        merged.setdefault("dataset", {})["quarantine"] = str(found)
+        origins["dataset.quarantine"] = "the file is there"
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
@@ -682,6 +692,16 @@ def _validate(layers: list[_Layer]) -> Resolved:
             origins.setdefault(f"{table}.{key}", "default")
     origins.setdefault("name", "default")
     return Resolved(recipe, origins)
+
+
+def _quarantine(layers: list[_Layer], merged: Mapping[str, Any]) -> Path | None:
+    """The quarantine.txt that lies beside the recipe file or in [dataset] root, in the spelling that these have."""
+    files = [layer.path for layer in layers if layer.path and not layer.label.startswith("preset ")]
+    places = [files[-1].parent] if files else []
+    root = merged.get("dataset", {}).get("root")
+    if root and isinstance(root, str):
+        places.append(Path(os.path.expanduser(root)))
+    return next((found for place in places if _exists(found := place / QUARANTINE)), None)
 
 
 def _beside(layer: _Layer, key: str, value: Any) -> Any:

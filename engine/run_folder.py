@@ -1,7 +1,8 @@
 """The process boundary is a folder: everything a run leaves, and the four words a viewer may say to it.
 
     runs/tsn-ucf101-20261124-0012/
-      recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  quarantine.txt  provenance.json
+      recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  provenance.json
+      quarantine.txt  left-out.txt
 
 Torch-free: the engine writes through it, viewers read through it.
 """
@@ -68,6 +69,11 @@ class RunFolder:
     @property
     def quarantine(self) -> Path:
         return self.path / "quarantine.txt"
+
+    @property
+    def left_out(self) -> Path:
+        """What the dataset's own quarantine.txt said when the run began: a resumed run has the same clips."""
+        return self.path / "left-out.txt"
 
     @property
     def provenance(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
 from engine.dataset.mirror import mirror_note, mirror_of
-from engine.dataset.quarantine import Quarantine
+from engine.dataset.quarantine import LeftOut, Quarantine
 from engine.dataset.workers import ClipLoader
 from engine.device import (
     autocast,
@@ -244,6 +245,8 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
     clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
     recipe = _resolved(recipe, clips, device)
+    if not resume:
+        recipe = _with_its_own_quarantine(recipe, run)
     check_test_frames(recipe)
 
     model = build_model(recipe)
@@ -296,6 +299,15 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     set_frozen(model, recipe.schedule, training.epoch)
     _announce(training, report, resume)
     return training
+
+
+def _with_its_own_quarantine(recipe: Recipe, run: RunFolder) -> Recipe:
+    """The run goes on with the clips it began with, whatever a later check finds."""
+    if not recipe.dataset.quarantine:
+        return recipe
+    LeftOut(Path(recipe.dataset.quarantine)).copy_to(run.left_out)
+    dataset = recipe.dataset.model_copy(update={"quarantine": str(run.left_out.absolute())})
+    return recipe.model_copy(update={"dataset": dataset})
 
 
 def _log_download(log: EventLog) -> Progress:

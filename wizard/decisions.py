@@ -46,7 +46,7 @@ TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
 # Keys that say where the data lie. A preset's own must not show through when the data are the user's.
 LOCATION = (
     "format", "root", "val_root", "annotations", "train_list", "val_list", "split", "clips", "classes", "groups",
-    "group_pattern", "first_label",
+    "group_pattern", "first_label", "quarantine",
 )  # fmt: skip
 
 READ_DIFFERENTLY = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from engine.dataset.clips import ClipLists, Note, packed
 from engine.dataset.formats import (
@@ -22,6 +23,7 @@ from engine.dataset.formats import (
 )
 from engine.dataset.formats.files import counted, require_folder, some
 from engine.dataset.formats.groups import regrouped
+from engine.dataset.quarantine import LeftOut
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -65,7 +67,7 @@ def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str =
         lists = READERS[dataset.format](dataset, num_classes)
     if not lists.train:
         raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
-    lists = _with_sources(lists, dataset)
+    lists = _without_quarantined(_with_sources(lists, dataset), dataset)
     return replace(lists, notes=lists.notes + _several_classes(lists) + _coverage(lists) + _overlap(lists))
 
 
@@ -90,6 +92,23 @@ def _with_sources(lists: ClipLists, dataset: Dataset) -> ClipLists:
     named_train, named_val = clips[: len(train)], clips[len(train) :]
     named_train.missing, named_val.missing = train.missing, val.missing
     return replace(lists, train=named_train, val=named_val, notes=tuple(dict.fromkeys(lists.notes + notes)))
+
+
+def _without_quarantined(lists: ClipLists, dataset: Dataset) -> ClipLists:
+    """After the split, so that a clip which is left out moves no other to the other side."""
+    if not dataset.quarantine:
+        return lists
+    quarantine = LeftOut(Path(dataset.quarantine))
+    (train, from_train), (val, from_val) = quarantine.without(lists.train), quarantine.without(lists.val)
+    if not from_train + from_val:
+        return lists
+    if not train:
+        raise DataError(f"{quarantine.path} leaves no training clip; mend the videos it names, or delete their lines.")
+    note = (
+        f"{counted(from_train + from_val, 'clip')} left out ({from_train} of training, {from_val} of validation), as "
+        f"{quarantine.path} says."
+    )
+    return replace(lists, train=train, val=val, notes=(*lists.notes, note))
 
 
 def _coverage(lists: ClipLists) -> tuple[str, ...]:
