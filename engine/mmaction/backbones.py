@@ -31,7 +31,7 @@ def _image_resnet(backbone: Section, draft: Draft) -> None:
     _depth_and_style(backbone, draft)
     _trained_parts(backbone, draft)
     backbone.expect("partial_bn", False, why="it freezes all batch normalisation but the first; see norm_eval")
-    backbone.expect("in_channels", 3)
+    _channels(backbone, draft)
     backbone.expect("num_stages", 4)
     backbone.expect("out_indices", (3,))
     _batch_norm(backbone)
@@ -49,7 +49,7 @@ def _shifted_resnet(backbone: Section, draft: Draft) -> None:
 
 def _torchvision(backbone: Section, draft: Draft) -> None:
     draft.set("model.backbone", backbone.kind().removeprefix("torchvision."), backbone.name("type"))
-    backbone.expect("in_channels", 3)
+    _channels(backbone, draft)
 
 
 def torchvision_family() -> Family:
@@ -68,6 +68,7 @@ def _c2d(backbone: Section, draft: Draft) -> None:
 
 def _slowonly(backbone: Section, draft: Draft) -> None:
     _resnet3d(backbone, draft)
+    _plain_convolutions(backbone)
     backbone.expect("lateral", False)
     backbone.expect("conv1_kernel", (1, 7, 7))
     backbone.expect("conv1_stride_t", 1)
@@ -78,6 +79,7 @@ def _slowonly(backbone: Section, draft: Draft) -> None:
 
 def _i3d(backbone: Section, draft: Draft) -> None:
     _resnet3d(backbone, draft)
+    _plain_convolutions(backbone)
     backbone.expect("conv1_kernel", (5, 7, 7), missing=(3, 7, 7))
     backbone.expect("with_pool2", True)
     if backbone.values.get("conv1_stride_t", 1) == 1:  # the heavy one keeps more of the time
@@ -117,20 +119,73 @@ def _slowfast(backbone: Section, draft: Draft) -> None:
         pathway.without_influence("pretrained", "norm_eval")
 
 
+def _r2plus1d(backbone: Section, draft: Draft) -> None:
+    _resnet3d(backbone, draft)
+    backbone.part("conv_cfg").expect("type", "Conv2plus1d")
+    _batch_norm(backbone, eps=1e-3)
+    backbone.expect("conv1_kernel", (3, 7, 7))
+    backbone.expect("conv1_stride_t", 1)
+    backbone.expect("pool1_stride_t", 1)
+    backbone.expect("inflate", (1, 1, 1, 1))
+    backbone.expect("temporal_strides", (1, 2, 2, 2), missing=(1, 1, 1, 1))
+    backbone.without_influence("with_pool2")  # which it has and does not use
+
+
+def _plain_convolutions(backbone: Section) -> None:
+    backbone.part("conv_cfg").expect("type", "Conv3d")
+    backbone.expect("temporal_strides", (1, 1, 1, 1))
+    _batch_norm(backbone)
+
+
 def _resnet3d(backbone: Section, draft: Draft) -> None:
     """What all of MMAction2's 3D ResNets take."""
     _depth_and_style(backbone, draft)
     _trained_parts(backbone, draft)
     _no_non_local(backbone)
     backbone.expect("with_pool1", True, why="the stem always has a max pool here")
-    backbone.expect("in_channels", 3)
+    _channels(backbone, draft)
     backbone.expect("base_channels", 64)
     backbone.expect("num_stages", 4)
     backbone.expect("out_indices", (3,))
-    backbone.part("conv_cfg").expect("type", "Conv3d")
+    backbone.expect("spatial_strides", (1, 2, 2, 2))
     backbone.part("act_cfg").expect("type", "ReLU")
     backbone.without_influence("zero_init_residual")  # how a network starts that is not pretrained
-    _batch_norm(backbone)
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+def _swin3d(backbone: Section, draft: Draft) -> None:
+    _arch(backbone, "swin3d", draft)
+    backbone.expect("patch_size", (2, 4, 4))
+    backbone.expect("window_size", (8, 7, 7))
+    backbone.expect("patch_norm", True)
+    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.1), backbone.name("drop_path_rate"))
+    _usual_transformer(backbone, draft)
+
+
+def _mvit(backbone: Section, draft: Draft) -> None:
+    _arch(backbone, "mvit_v2", draft)
+    backbone.expect("dim_mul_in_attention", True)
+    backbone.without_influence("temporal_size", "spatial_size")  # the sampling and the crop tell
+    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.0), backbone.name("drop_path_rate"))
+    _usual_transformer(backbone, draft)
+
+
+def _arch(backbone: Section, family: str, draft: Draft) -> None:
+    """The size by its name, as both families call theirs: "small" is ours of the letter s."""
+    arch = str(backbone.take("arch", "base"))
+    draft.set("model.backbone", f"{family}_{arch[:1]}", f'{backbone.name("arch")} = "{arch}"')
+
+
+def _usual_transformer(backbone: Section, draft: Draft) -> None:
+    _channels(backbone, draft)
+    backbone.expect("mlp_ratio", 4)
+    backbone.expect("qkv_bias", True)
+    backbone.expect("qk_scale", None)
+    backbone.expect("drop_rate", 0)
+    backbone.expect("attn_drop_rate", 0)
+    backbone.without_influence("pretrained_type", "norm_cfg")
 
 
 # --- what many have ---------------------------------------------------------------------------------------------------
@@ -149,11 +204,18 @@ def _trained_parts(backbone: Section, draft: Draft) -> None:
         draft.set("schedule.freeze", frozen, f"{backbone.name('frozen_stages')} = {stages}")
 
 
-def _batch_norm(backbone: Section) -> None:
+def _channels(backbone: Section, draft: Draft) -> None:
+    """Three, or for flow two for each pair, which the sampling tells."""
+    if draft.values.get("model.modality") == "flow":
+        backbone.without_influence("in_channels")
+    backbone.expect("in_channels", 3)
+
+
+def _batch_norm(backbone: Section, eps: float = 1e-5) -> None:
     norm = backbone.part("norm_cfg")
     norm.expect("type", "BN", "BN2d", "BN3d", why="each GPU normalises its own clips here")
     norm.expect("requires_grad", True)
-    norm.expect("eps", 1e-5)
+    norm.expect("eps", eps)
 
 
 def _no_non_local(backbone: Section) -> None:
@@ -174,10 +236,10 @@ BACKBONES: dict[str, Family] = {
     "TANet": Family("TANet"),
     "C3D": Family("C3D"),
     "ResNet3dCSN": Family("CSN"),
-    "ResNet2Plus1d": Family("R(2+1)D"),
+    "ResNet2Plus1d": Family("R(2+1)D", "r2plus1d", _r2plus1d, frames_together=True),
     "X3D": Family("X3D"),
-    "MViT": Family("MViT"),
-    "SwinTransformer3D": Family("Video Swin"),
+    "MViT": Family("MViT", "mvit", _mvit, frames_together=True),
+    "SwinTransformer3D": Family("Video Swin", "swin3d", _swin3d, frames_together=True),
     "TimeSformer": Family("TimeSformer"),
     "VisionTransformer": Family("VideoMAE"),
     "UniFormer": Family("UniFormer"),

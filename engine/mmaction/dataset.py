@@ -28,7 +28,7 @@ def read_dataset(train: Section, val: Section, test: Section, draft: Draft) -> N
         if dataset is not shown:  # what both say is told once
             dataset.without_influence(*(key for key, held in dataset.values.items() if shown.values.get(key) == held))
         _read_options(dataset, draft)
-    if _list_of(shown).endswith(".json"):
+    if _list_of(shown).endswith(".json") and kind != "RawframeDataset":
         draft.leave_out(f"{shown.name('ann_file')} = {_list_of(shown)!r}", "lists are text here, a line for each clip")
     if val.values and test.values and _list_of(val) != _list_of(test):
         draft.leave_out(f"{test.name('ann_file')} = {_list_of(test)!r}", "`ftwiz test` measures the validation clips")
@@ -52,7 +52,7 @@ def _read_options(dataset: Section, draft: Draft) -> None:
     dataset.without_influence("type", "ann_file", "data_prefix", "data_root", "pipeline", "test_mode", "num_classes")
     dataset.without_influence("multi_class")  # the head says it too
     dataset.expect("delimiter", " ", why="columns are parted by a space in lists of this format")
-    dataset.expect("modality", "RGB")
+    dataset.without_influence("modality")  # the model is told
     dataset.expect("sample_by_class", False)
     dataset.without_influence("power")  # of sample_by_class
     dataset.expect("num_repeats", 1)
@@ -65,11 +65,11 @@ def _read_options(dataset: Section, draft: Draft) -> None:
 
 
 def _read_names_of_frames(dataset: Section, draft: Draft) -> None:
-    template = dataset.take("filename_tmpl", "img_{:05}.jpg")
-    if draft.has("dataset.filename_template"):
-        draft.set("dataset.filename_template", template, dataset.name("filename_tmpl"))
-        draft.set("dataset.start_index", dataset.take("start_index", 1), dataset.name("start_index"))
-        draft.set("dataset.with_offset", dataset.take("with_offset", False), dataset.name("with_offset"))
+    """What the config says of them; where it is silent, what lies on the disk is believed rather than the usual."""
+    names = {"filename_tmpl": "filename_template", "start_index": "start_index", "with_offset": "with_offset"}
+    for theirs, ours in names.items():
+        if theirs in dataset:
+            draft.set(f"dataset.{ours}", dataset.take(theirs), dataset.name(theirs))
 
 
 def _prefix_of(dataset: Section) -> str:

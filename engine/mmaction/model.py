@@ -25,8 +25,11 @@ def refuse_other_tasks(model: Section, dataset: str, called: str) -> None:
         raise RecipeError(f"{called}: its model, {kind}, {does}; ftwiz fine-tunes recognizers of video clips.")
 
 
-def read_model(model: Section, draft: Draft, called: str) -> Family:
-    """Carry `model` over but for its head and its weights. Raises RecipeError for recognizers that are not ours."""
+def read_model(model: Section, modality: str, draft: Draft, called: str) -> Family:
+    """Carry `model` over but for its head and its weights. modality: of the dataset, "RGB" or "Flow".
+
+    Raises RecipeError for recognizers that are not ours.
+    """
     kind, backbone = model.kind(), model.part("backbone")
     family = _family(model, kind, backbone.kind())
     if family.recognizer not in recognizers():
@@ -35,6 +38,10 @@ def read_model(model: Section, draft: Draft, called: str) -> Family:
             f"{called}: it describes {title}, a recognizer that ftwiz does not have; it has {', '.join(recognizers())}."
         )
     draft.set("model.recognizer", family.recognizer, f'backbone.type = "{backbone.kind()}"')
+    if modality == "Flow":
+        draft.set("model.modality", "flow", 'modality = "Flow"')
+    elif modality != "RGB":
+        draft.leave_out(f"modality = {modality!r}", "frames are pictures or flow here")
     family.read(backbone, draft)
     backbone.without_influence("pretrained2d", "torchvision_pretrain", "with_cp", "init_cfg")
     model.without_influence("init_cfg")
@@ -47,11 +54,14 @@ def recognizers() -> tuple[str, ...]:
 
 
 def read_normalisation(holder: Section, draft: Draft) -> None:
-    """mean and std of RGB values of 0..255, from `data_preprocessor` or the pipeline's Normalize."""
-    mean, std = holder.take("mean"), holder.take("std")
-    if mean is not None and std is not None:
-        draft.set("model.mean", tuple(mean), holder.name("mean"))
-        draft.set("model.std", tuple(std), holder.name("std"))
+    """mean and std of values of 0..255, from `data_preprocessor` or the pipeline's Normalize."""
+    for key in ("mean", "std"):
+        numbers = holder.take(key)
+        if isinstance(numbers, list | tuple):
+            if draft.values.get("model.modality") == "flow":
+                numbers = numbers[:2]  # x and y, written once or for each pair
+            if len(numbers) != 2 or draft.values.get("model.modality") == "flow":  # two: of flow that was left out
+                draft.set(f"model.{key}", tuple(numbers), holder.name(key))
     holder.expect("to_bgr", False, why="frames are RGB here")
     holder.expect("to_rgb", False, True)
     holder.without_influence("type", "format_shape", "div_255", "to_float32")

@@ -64,7 +64,7 @@ def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None
     for step in _steps(steps):
         kind = step.kind()
         if kind in _SAMPLERS:
-            if "model.clip_len" not in draft.values:  # a config that only tests
+            if "model.clip_len" not in draft.values and "model.segments" not in draft.values:  # it only tests
                 _sampling_by_test(step, kind, frames_together, draft)
             _test_sampling(step, kind, draft)
         elif kind in _TEST_CROPS:
@@ -84,7 +84,10 @@ def _sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> 
     """A recognizer sees `segments` frames spread over the video, or `clip_len` neighbouring ones."""
     clip_len, clips = step.take("clip_len", 1), step.take("num_clips", 1)
     interval = step.take("frame_interval", 1)
-    if kind.startswith("UniformSample"):
+    if draft.values.get("model.modality") == "flow":
+        draft.set("model.flow_length", clip_len, step.name("clip_len"))
+        draft.set("model.segments", clips, step.name("num_clips"))
+    elif kind.startswith("UniformSample"):
         _spread(clip_len, step.name("clip_len"), draft)
         _expect_one_clip(step, clips, draft)
     elif kind == "DenseSampleFrames" and clip_len == 1:
@@ -259,7 +262,7 @@ def _flip(step: Section, draft: Draft) -> None:
 
 def _rand_augment(step: Section, draft: Draft) -> None:
     """PyTorchVideo counts magnitudes up to 10, torchvision up to 30; their operations are nearly the same."""
-    if step.take("op") != "RandAugment":
+    if step.take("op", step.kind().removeprefix("pytorchvideo.")) != "RandAugment":
         draft.leave_out(f"{step.path}(op={step.take('op')!r})", "recipes have no such augmentation")
         step.without_influence(*step.values)
         return
@@ -271,7 +274,8 @@ _TRAINING: dict[str, Callable[[Section, Draft], None]] = {
     "CenterCrop": _centre_crop,
     "Flip": _flip,
     "MultiScaleCrop": _multi_scale_crop,
-    "PytorchVideoWrapper": _rand_augment,
+    "PytorchVideoWrapper": _rand_augment,  # as 1.x calls it
+    "pytorchvideo.RandAugment": _rand_augment,  # and 0.x
     "RandomCrop": _random_crop,
     "RandomResizedCrop": _random_resized_crop,
 }

@@ -86,8 +86,9 @@ def _changes(base: Recipe, recipe: Recipe) -> dict[str, Any]:
 def _read_all(parts: Parts, config: Config, draft: Draft) -> None:
     called, whole = str(config.path), parts.whole
     model, trains = whole.part("model"), bool(parts.train.values)
-    refuse_other_tasks(model, (parts.train if trains else parts.test).kind(), called)
-    family = read_model(model, draft, called)
+    dataset = parts.train if trains else parts.test
+    refuse_other_tasks(model, dataset.kind(), called)
+    family = read_model(model, dataset.values.get("modality", "RGB"), draft, called)
     read_dataset(parts.train, parts.val, parts.test, draft)
     for holder in (model.part("data_preprocessor"), whole.part("data_preprocessor")):
         read_normalisation(holder, draft)

@@ -205,6 +205,100 @@ def test_a_key_is_carried_over(changes: str, expected: dict[str, Any], tmp_path:
     assert [sentence for sentence in found.left_out if "pipeline" not in sentence] == []
 
 
+# Backbones of 3D networks as MMAction2's configs write them, and the keys of [model] that they become.
+CLIPS = "train_dataloader = dict(dataset=dict(pipeline=[dict(type='SampleFrames', clip_len=8, frame_interval=4)]))\n"
+BACKBONES = [
+    ("type='C2D', depth=50, norm_eval=False", {"recognizer": "c2d", "backbone": "resnet50"}),
+    ("type='ResNet3dSlowOnly', depth=101, lateral=False, conv1_kernel=(1, 7, 7), inflate=(0, 0, 1, 1)",
+     {"recognizer": "slowonly", "backbone": "resnet101", "clip_len": 8, "frame_interval": 4}),
+    ("type='ResNet3d', depth=50, conv1_kernel=(5, 7, 7), conv1_stride_t=2, pool1_stride_t=2, inflate=((1, 1, 1),"
+     " (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)), zero_init_residual=False",
+     {"recognizer": "i3d", "backbone": "resnet50"}),
+    ("type='ResNet3d', depth=50, conv1_kernel=(5, 7, 7), conv1_stride_t=1, pool1_stride_t=1, inflate=(1, 1, 1, 1)",
+     {"recognizer": "i3d", "backbone": "resnet50-heavy"}),
+    ("type='ResNet3dSlowFast', resample_rate=4, speed_ratio=4, slow_pathway=dict(type='resnet3d', depth=101,"
+     " lateral=True, fusion_kernel=7, lateral_norm=True), fast_pathway=dict(type='resnet3d', depth=50, lateral=False)",
+     {"recognizer": "slowfast", "backbone": "resnet101-resnet50", "resample_rate": 4, "speed_ratio": 4,
+      "lateral_kernel": 7, "lateral_norm": True}),
+    ("type='ResNet3dSlowFast', slow_pathway=dict(type='resnet3d', norm_eval=True), fast_pathway=dict(type='resnet3d')",
+     {"recognizer": "slowfast", "backbone": "resnet50", "resample_rate": 8, "norm_eval": True}),
+    ("type='ResNet2Plus1d', depth=34, conv_cfg=dict(type='Conv2plus1d'), norm_cfg=dict(type='BN3d', eps=1e-3),"
+     " conv1_kernel=(3, 7, 7), inflate=(1, 1, 1, 1), temporal_strides=(1, 2, 2, 2)",
+     {"recognizer": "r2plus1d", "backbone": "resnet34"}),
+    ("type='SwinTransformer3D', arch='base', window_size=(8, 7, 7), drop_path_rate=0.3",
+     {"recognizer": "swin3d", "backbone": "swin3d_b", "drop_path": 0.3}),
+    ("type='MViT', arch='small', temporal_size=16, drop_path_rate=0.2",
+     {"recognizer": "mvit", "backbone": "mvit_v2_s", "drop_path": 0.2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("backbone", "expected"), BACKBONES, ids=range(len(BACKBONES)))
+def test_a_3d_network_is_carried_over(backbone: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    model = f"model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))"
+    found = new(tmp_path, CLIPS + model)
+    assert {key: getattr(found.recipe.model, key) for key in expected} == expected
+    assert [sentence for sentence in found.left_out if "pipeline" not in sentence] == []
+
+
+BUILT_OTHERWISE = {
+    "conv1_kernel=(3, 7, 7)": "conv1_kernel = (3, 7, 7): it is always (1, 7, 7) here",
+    "pool1_stride_t=2": "pool1_stride_t = 2: it is always 1 here",
+    "inflate=(1, 1, 1, 1)": "inflate = (1, 1, 1, 1): it is always (0, 0, 1, 1) here",
+    "in_channels=2": "in_channels = 2: it is always 3 here",
+    "with_pool1=False": "with_pool1 = False: the stem always has a max pool here",
+}
+
+
+@pytest.mark.parametrize("argument", BUILT_OTHERWISE)
+def test_a_network_that_is_built_otherwise_is_told(argument: str, tmp_path: Path) -> None:
+    model = f"model = dict(type='Recognizer3D', backbone=dict(_delete_=True, type='ResNet3dSlowOnly', {argument}))"
+    assert f"model.backbone.{BUILT_OTHERWISE[argument]}." in new(tmp_path, CLIPS + model).left_out
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize(("backbone", "expected"), BACKBONES, ids=range(len(BACKBONES)))
+def test_the_network_can_be_built(backbone: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    import torch
+
+    from engine.model import build_model
+    from engine.training import check_test_frames
+
+    model = f"model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))"
+    recipe = new(tmp_path, CLIPS.replace("clip_len=8", "clip_len=16") + model).recipe
+    check_test_frames(recipe)
+    with torch.device("meta"):
+        assert build_model(recipe).head.fc.out_features == 400
+
+
+def test_folders_of_frames_and_flow(tmp_path: Path) -> None:
+    found = new(
+        tmp_path,
+        """
+        frames = dict(type='RawframeDataset', data_prefix=dict(_delete_=True, img='frames'), modality='Flow',
+                      filename_tmpl='{}_{:05d}.jpg', start_index=0, with_offset=True)
+        flow = [dict(type='SampleFrames', clip_len=5, frame_interval=1, num_clips=3), dict(type='RawFrameDecode')]
+        train_dataloader = dict(dataset=dict(pipeline=flow + _base_.train_pipeline[3:], **frames))
+        val_dataloader = dict(dataset=frames)
+        test_dataloader = dict(dataset=frames)
+        model = dict(backbone=dict(in_channels=10), data_preprocessor=dict(mean=[128] * 10, std=[128] * 10))
+        """,
+    )
+    values = flat(found.recipe)
+    expected = {
+        "model.modality": "flow", "model.flow_length": 5, "model.segments": 3, "model.mean": (128.0, 128.0),
+        "model.std": (128.0, 128.0), "dataset.format": "mmaction_rawframes", "dataset.root": "frames",
+        "dataset.filename_template": "{}_{:05d}.jpg", "dataset.start_index": 0, "dataset.with_offset": True,
+    }  # fmt: skip
+    assert {key: values[key] for key in expected} == expected
+    assert found.left_out == []
+
+
+def test_what_the_config_does_not_say_of_frames_is_left_to_the_disk(tmp_path: Path) -> None:
+    found = new(tmp_path, DATASET.format("type='RawframeDataset', data_prefix=dict(_delete_=True, img='frames')"))
+    dataset = found.recipe.dataset
+    assert (dataset.filename_template, dataset.start_index, dataset.with_offset) == ("auto", "auto", "auto")
+
+
 OLD_CARRIED = [
     ("lr_config = dict(_delete_=True, policy='step', step=[10, 20], gamma=0.2)",
      {"schedule.lr_policy": "step", "schedule.milestones": (10, 20), "schedule.gamma": 0.2,
