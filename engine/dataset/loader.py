@@ -163,6 +163,9 @@ class ClipsAtTestTime(ClipDataset):
         return View(crops.unflatten(1, (len(clips), -1)).transpose(0, 1).flatten(0, 1))
 
 
+_MORE_EPOCHS_THAN_ANY_RUN = 1_000_000
+
+
 class Batches(Sampler[list[tuple[int, int]]]):
     """The clip numbers of each batch. Set `epoch`, and `done` to leave out an epoch's first batches (resume).
 
@@ -179,9 +182,11 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = self._order()
+        rounds = self.epoch + _MORE_EPOCHS_THAN_ANY_RUN * _times_before(order)
         for start in range(self.done * self.batch_size, self.clips, self.batch_size):
-            numbers = map(int, order[start : start + self.batch_size])
-            yield [(self.epoch, number) for number in numbers if not self.leaves_out(number)]
+            part = slice(start, start + self.batch_size)
+            items = zip(rounds[part].tolist(), order[part].tolist(), strict=True)
+            yield [item for item in items if not self.leaves_out(item[1])]
 
     def _order(self) -> np.ndarray:
         """A function of the seed and the epoch."""
@@ -194,6 +199,17 @@ class Batches(Sampler[list[tuple[int, int]]]):
 
     def __len__(self) -> int:
         return -(-self.clips // self.batch_size)
+
+
+def _times_before(order: np.ndarray) -> np.ndarray:
+    """How often each number stood in the order before: a clip that is drawn again is seen as in another epoch, far
+    from this one, so that it is not the same view twice."""
+    by_number = np.argsort(order, kind="stable")
+    places = np.arange(len(order))
+    is_first = np.diff(order[by_number], prepend=-1) != 0
+    times = np.empty_like(order)
+    times[by_number] = places - np.maximum.accumulate(np.where(is_first, places, 0))
+    return times
 
 
 def build_loader(dataset: ClipDataset, batches: Batches, workers: int, pin_memory: bool) -> DataLoader:

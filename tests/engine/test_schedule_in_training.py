@@ -338,6 +338,8 @@ def test_by_sampling_the_rare_class_is_seen_as_often() -> None:
     assert 0.46 < np.mean([RARE[number].label for number in drawn]) < 0.54
     again = list(batches)
     assert again == list(batches), "the draw is a function of seed and epoch"
+    items = [item for batch in again for item in batch]
+    assert len(set(items)) == len(items) > len({number for _, number in items}), "each view of a clip is another one"
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
