@@ -52,6 +52,14 @@ class DataError(FtwizError):
         self.code = code
 
 
+class UndecidedError(DataError):
+    """The data can be read in two ways, and only their owner knows which. key: the recipe's key that says it."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class WeightsError(FtwizError):
     """Pretrained weights or a checkpoint cannot be fetched, trusted or matched."""
 

@@ -193,9 +193,8 @@ class Model(Table):
     def _one_number_a_channel(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         flow = info.data.get("modality") == "flow"
         if len(values) != (2 if flow else 3):
-            raise ValueError(
-                f"it takes {'two numbers, for x and y' if flow else 'three numbers, one a colour channel'}"
-            )
+            wanted = "two numbers, for x and y (usually 128 each)" if flow else "three numbers, one a colour channel"
+            raise ValueError(f"it takes {wanted}")
         return values
 
     @field_validator("lateral_kernel")

@@ -98,7 +98,25 @@ TSM = TUTORIAL_TEMPLATE | {
     "schedule.warmup_start": 0.1,
     "run.test_segments": 8,
 }
+FLOW = TUTORIAL_TEMPLATE | {
+    "model.modality": "flow",
+    "model.flow_length": 5,
+    "model.segments": 8,
+    "model.mean": (128.0, 128.0),
+    "model.std": (128.0, 128.0),
+    "dataset.format": "mmaction_rawframes",
+    "dataset.filename_template": "auto",
+    "dataset.crop": "random_resized",
+    "schedule.epochs": 110,
+    "schedule.batch_size": 12,
+    "schedule.lr": 0.001875,
+    "schedule.lr_batch_size": 96,
+    "schedule.milestones": (70, 100),
+    "schedule.validation_interval": 5,
+    "schedule.checkpoint_interval": 5,
+}
 PUBLISHED = {
+    "tsn-r50-kinetics400-flow": FLOW,
     "tsn-r50-kinetics400": TUTORIAL_TEMPLATE,
     "tsn-r50-ucf101": TUTORIAL_EXAMPLE,
     "tsn-r50-imagenet": IMAGENET_START,

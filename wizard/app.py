@@ -285,7 +285,7 @@ class WizardScreen(Screen[None]):
             return
         seen = event.worker.result
         assert isinstance(seen, Draft)
-        self.draft.found, self.draft.trouble, self.draft.makes_split = seen.found, seen.trouble, seen.makes_split
+        self.draft.take_over(seen)
         self.show()
         if self._go_on_when_found:
             self._go_on_when_found = False

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.atomic import write_text
 from engine.dataset.mirror import Mirror, mirror_of
-from engine.errors import DataError, RecipeError, WeightsError
+from engine.errors import DataError, RecipeError, UndecidedError, WeightsError
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import PATH_KEYS, TABLES, Dataset, Recipe, changes_from, load_recipe, recipe_from
 from engine.weights.published import PUBLISHED, Published
@@ -47,11 +47,15 @@ TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
 LOCATION = (
     "format", "root", "val_root", "annotations", "train_list", "val_list", "split", "clips", "classes", "groups",
     "group_pattern", "first_label", "quarantine",
+    "filename_template", "start_index", "with_offset", "frame_counts",
 )  # fmt: skip
+
+# Keys that say how folders of frames are to be read, where they do not say so themselves.
+FRAMES = ("dataset.filename_template", "dataset.start_index", "dataset.with_offset", "dataset.frame_counts")
 
 READ_DIFFERENTLY = (
     "dataset.format", "dataset.split", "dataset.val_fraction", "dataset.split_seed", "dataset.clips",
-    "dataset.classes", "dataset.groups", "dataset.group_pattern", "dataset.first_label",
+    "dataset.classes", "dataset.groups", "dataset.group_pattern", "dataset.first_label", *FRAMES,
 )  # fmt: skip
 
 WEIGHTS = ("weights.load_from", "weights.backbone")
@@ -99,6 +103,13 @@ class Decision:
     questions: tuple[Question, ...]
 
 
+# The models that weights of one's own may belong to, by the modality of the data.
+MODELS = {
+    "rgb": {"tsn-r50-kinetics400": "TSN, 3 frames", "tsm-r50-kinetics400": "TSM, 8 frames in order"},
+    "flow": {"tsn-r50-kinetics400-flow": "TSN, 8 × 5 frames of flow"},
+}
+
+
 def _is_asked_for_labels(draft: Draft) -> bool:
     """Where every clip has one class nobody need be asked, unless somebody said otherwise."""
     return bool(draft.value("head.multi_label")) or draft.answer("head.multi_label").given
@@ -130,6 +141,23 @@ DECISIONS: tuple[Decision, ...] = (
                 "split",
                 applies=_in_format("ucf101"),
                 choices=lambda draft: {"1": "split 1", "2": "split 2", "3": "split 3"},
+            ),
+            Question(
+                "dataset.with_offset",
+                "columns",
+                "What the numbers behind the folders mean, where the folders themselves do not tell.",
+                lambda draft: "dataset.with_offset" in (draft.undecided, *draft.given),
+                lambda draft: {
+                    "auto": "not said yet",
+                    "false": "frames, labels",
+                    "true": "first frame, frames, label",
+                },
+            ),
+            Question(
+                "dataset.filename_template",
+                "images",
+                "What the images are called, where the folders hold several kinds.",
+                lambda draft: "dataset.filename_template" in (draft.undecided, *draft.given),
             ),
             Question(
                 "dataset.val_fraction",
@@ -164,7 +192,7 @@ DECISIONS: tuple[Decision, ...] = (
                 "start",
                 "start from",
                 "The trained parameters to begin with, and with them the model.",
-                choices=lambda draft: {key: start_title(key) for key in start_keys()},
+                choices=lambda draft: {key: start_title(key) for key in start_keys(draft.modality)},
             ),
             Question(
                 "source",
@@ -177,10 +205,7 @@ DECISIONS: tuple[Decision, ...] = (
                 "model",
                 "The model that the parameters belong to.",
                 lambda draft: draft.value("start") in (OWN, SCRATCH),
-                lambda draft: {
-                    "tsn-r50-kinetics400": "TSN, 3 frames",
-                    "tsm-r50-kinetics400": "TSM, 8 frames in order",
-                },
+                lambda draft: MODELS[draft.modality],
             ),
         ),
     ),
@@ -230,9 +255,9 @@ def decision_of(key: str) -> str:
     return "review"
 
 
-def start_keys() -> list[str]:
+def start_keys(modality: str = "rgb") -> list[str]:
     """The rows of the weights table, in order: the published checkpoints by their preset, then one's own, then none."""
-    return [*(published.preset for published in PUBLISHED), OWN, SCRATCH]
+    return [*(published.preset for published in PUBLISHED if published.modality == modality), OWN, SCRATCH]
 
 
 def start_title(key: str) -> str:
@@ -283,6 +308,7 @@ class Draft:
     overrides: dict[str, Any] = field(default_factory=dict)
     found: Inspection | None = None
     trouble: str = ""
+    undecided: str = ""  # the key that has to be answered before the data can be read
     makes_split: bool = False  # validation clips are held out of the training ones, for lack of a split on disk
     written: tuple[Path, str] | None = None  # what `save` wrote: ours to replace
 
@@ -317,9 +343,14 @@ class Draft:
     def look(self) -> None:
         """Look at the data, which takes a while on a large dataset. Raises DataError when they are not understood."""
         seen = self.looked_at()
-        self.found, self.trouble, self.makes_split = seen.found, seen.trouble, seen.makes_split
+        self.take_over(seen)
         if self.trouble:
             raise DataError(self.trouble)
+
+    def take_over(self, seen: Draft) -> None:
+        """What a copy has seen."""
+        self.found, self.trouble, self.undecided = seen.found, seen.trouble, seen.undecided
+        self.makes_split = seen.makes_split
 
     def looked_at(self) -> Draft:
         """A copy that has looked at the data: safe to call in a thread, since nothing of this draft changes."""
@@ -333,13 +364,19 @@ class Draft:
         annotations = str(copy.given.get("annotations") or copy.overrides.get("dataset.annotations", ""))
         try:
             _require_text(copy.data_path)
-            found = inspect_folder(copy.data_path, Path(annotations).expanduser() if annotations else None)
+            found = inspect_folder(
+                copy.data_path,
+                Path(annotations).expanduser() if annotations else None,
+                {key.partition(".")[2]: copy.value(key) for key in FRAMES if copy.answer(key).given},
+                copy.overrides.get("model.modality", ""),
+            )
             copy.makes_split = found.format == "folders" and "val" not in split_folders(Path(found.table["root"]))
             copy.found = found
             copy._read_as_answered(found)
             require_two_classes(copy.found.classes, str(copy.data_path))
         except DataError as error:
             copy.found, copy.trouble = None, str(error)
+            copy.undecided = error.key if isinstance(error, UndecidedError) else ""
         return copy
 
     def _read_as_answered(self, found: Inspection) -> None:
@@ -352,7 +389,7 @@ class Draft:
             dataset = self.recipe_as_far_as_it_goes().dataset
         except RecipeError:
             return  # the answer is wrong, which its own field says
-        lists = read_clips(dataset)
+        lists = read_clips(dataset, modality=found.modality)
         self.found = replace(
             found,
             classes=lists.classes,
@@ -380,6 +417,11 @@ class Draft:
     @property
     def base(self) -> Recipe:
         return _preset(self.preset)
+
+    @property
+    def modality(self) -> str:
+        """[model] modality, by what the data are."""
+        return self.found.modality if self.found else str(self.overrides.get("model.modality", "rgb"))
 
     @property
     def mirror(self) -> Mirror:
@@ -455,7 +497,7 @@ class Draft:
         """What only the wizard can know to be wrong: the engine sees the recipe alone."""
         found = []
         if self.trouble:
-            found.append(("data", self.trouble))
+            found.append((self.undecided or "data", self.trouble))
         elif self.found is None:
             found.append(("data", "Name the folder of the videos."))
         classes = self.value("head.num_classes")
@@ -589,7 +631,8 @@ def inferred(data: Path, overrides: Mapping[str, Any] | None = None) -> Draft:
 
 def checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The same overrides, if the engine accepts them. Raises RecipeError."""
-    load_recipe(PUBLISHED[0].preset, overrides)
+    modality = "flow" if overrides.get("model.modality") == "flow" else "rgb"
+    load_recipe(start_keys(modality)[0], overrides)
     return dict(overrides)
 
 
@@ -672,6 +715,8 @@ def _infer_source(draft: Draft) -> Answer:
 
 
 def _infer_preset(draft: Draft) -> Answer:
+    if draft.modality == "flow":
+        return Answer("tsn-r50-kinetics400-flow", "The frames are optical flow, which this one has learned from.")
     tsn, tsm = "tsn-r50-kinetics400", "tsm-r50-kinetics400"
     if "model.recognizer" in draft.overrides:
         return Answer(tsm if draft.overrides["model.recognizer"] == "tsm" else tsn, "given with --set")
@@ -862,7 +907,7 @@ def _words(name: str) -> str:
 
 
 def _data_name(draft: Draft) -> str:
-    if draft.found and draft.found.format not in ("folders", "csv", "mmaction_video"):
+    if draft.found and draft.found.format not in ("folders", "csv", "mmaction_rawframes", "mmaction_video"):
         return draft.found.format
     path = draft.data_path
     if path is None:

@@ -11,7 +11,17 @@ import questionary
 
 from engine.errors import DataError
 from engine.learning_rate import lr_arithmetic
-from wizard.decisions import DECISIONS, LOOKS_AGAIN, QUESTIONS, Draft, Question, checked_overrides, free_path, shown
+from wizard.decisions import (
+    DECISIONS,
+    FRAMES,
+    LOOKS_AGAIN,
+    QUESTIONS,
+    Draft,
+    Question,
+    checked_overrides,
+    free_path,
+    shown,
+)
 from wizard.words import count, quoted
 
 
@@ -39,7 +49,7 @@ def ask(draft: Draft) -> Draft:
         for question in decision.questions:
             if question.key == "data":
                 _ask_for_data(draft, question)
-            elif question.key != "annotations" and question.applies(draft):
+            elif question.key not in ("annotations", *FRAMES) and question.applies(draft):
                 _ask(draft, question)
         if decision.name == "schedule":
             _say(lr_arithmetic(draft.recipe_as_far_as_it_goes().schedule), draft.steps_sentence())
@@ -56,6 +66,8 @@ def _ask_for_data(draft: Draft, question: Question) -> None:
             continue
         if _look(draft):
             break
+        if draft.undecided and _settled(draft):
+            break
         if not draft.data_path.is_dir():
             continue
         draft.give("annotations", _answer(draft, QUESTIONS["annotations"], "annotations, if they lie elsewhere"))
@@ -67,6 +79,13 @@ def _ask_for_data(draft: Draft, question: Question) -> None:
     for name in draft.found.classes:
         train, val = draft.found.train_counts.get(name, 0), draft.found.val_counts.get(name, 0)
         _say(f"  {name}: {count(train, 'training clip')}, {count(val, 'validation clip')}")
+
+
+def _settled(draft: Draft) -> bool:
+    """Whether the data can be read once it is answered what they alone do not tell."""
+    question = QUESTIONS[draft.undecided]
+    draft.give(question.key, _answer(draft, question))
+    return question.key in draft.given and _look(draft)
 
 
 def _ask(draft: Draft, question: Question) -> None:

@@ -50,7 +50,9 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def frames_of(model: Model) -> str:
-    """What the recognizer sees of a clip: "8 frames", "8 frames in a row", "8 frames, every 4th"."""
+    """What the recognizer sees of a clip: "8 frames", "8 frames in a row", "8 frames, every 4th", "8 × 5 of flow"."""
+    if model.modality == "flow":
+        return f"{model.segments} × {model.flow_length} frames of flow"
     if not model.clip_len:
         return f"{model.frames} frames" if model.frames > 1 else "1 frame"
     interval = model.frame_interval

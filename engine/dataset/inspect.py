@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.dataset.formats import (
+    FRAME_READERS,
     activitynet,
     csv_lists,
     kinetics400,
@@ -64,10 +65,14 @@ class Inspection:
     val_clips: int = 0
 
 
-def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
+def inspect_folder(
+    path: Path, annotations: Path | None = None, given: Mapping[str, Any] | None = None, modality: str = ""
+) -> Inspection:
     """Recognise the dataset in a folder; `annotations` says where its lists are, if not inside.
 
-    Raises DataError, one sentence: what was looked for, and what was seen.
+    given: keys of [dataset] on folders of frames that somebody has answered already. modality: [model] modality, ""
+    where it is not known.
+    Raises DataError, one sentence: what was looked for, and what was seen; UndecidedError where both can be.
     """
     path = _folder(path)
     annotations = _folder(annotations) if annotations else None
@@ -85,6 +90,9 @@ def inspect_folder(path: Path, annotations: Path | None = None) -> Inspection:
     guess = guess or _as_folders_or_one_list(path, annotations)
     if guess is None:
         raise DataError(_not_recognised(path))
+    if guess.table["format"] in FRAME_READERS:
+        guess.table.update(given or {})
+    guess.modality = modality or guess.modality
     return _inspection(guess)
 
 

@@ -23,9 +23,10 @@ class Published:
     gflops: float
     parameters_m: float
     size_mb: int  # of the file
+    modality: str = "rgb"  # what it has seen
 
 
-# TSN, TSM: MMAction2 1.x, configs/recognition/{tsn,tsm}/metafile.yml.
+# TSN, TSM: MMAction2 1.x, configs/recognition/{tsn,tsm}/metafile.yml; flow: the same file of 0.x.
 # ImageNet: torchvision's ResNet50_Weights.IMAGENET1K_V1, GFLOPs for the preset's three frames.
 PUBLISHED: tuple[Published, ...] = (
     Published(
@@ -62,5 +63,18 @@ PUBLISHED: tuple[Published, ...] = (
         gflops=12.3,
         parameters_m=23.5,
         size_mb=98,
+    ),
+    Published(
+        name="TSN ResNet-50 flow",
+        preset="tsn-r50-kinetics400-flow",
+        load_from="https://download.openmmlab.com/mmaction/recognition/tsn/tsn_r50_320p_1x1x8_110e_kinetics400_flow/"
+        "tsn_r50_320p_1x1x8_110e_kinetics400_flow_20200705-1f39486b.pth",
+        backbone="",
+        pretrained_on="Kinetics-400",
+        top1=57.76,
+        gflops=109.9,
+        parameters_m=24.33,
+        size_mb=97,
+        modality="flow",
     ),
 )

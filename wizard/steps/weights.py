@@ -51,21 +51,29 @@ class WeightsStep(Step):
         table.add_column(" ", key="mark", width=1)
         for label, width in COLUMNS.items():
             table.add_column(label, key=label, width=width)
-        for key in start_keys():
-            table.add_row(*_row(key, False), key=key)
+        self._offer(start_keys())
+
+    def _offer(self, keys: list[str]) -> None:
+        table = self.query_one(DataTable)
+        with self.prevent(DataTable.RowHighlighted):
+            table.clear()
+            for key in keys:
+                table.add_row(*_row(key, False), key=key)
 
     def first_focus(self) -> Widget | None:
         wrong = [field for field in self.query(Field) if field.display and field.has_class("wrong")]
         return wrong[0].control if wrong else self.query_one(DataTable)
 
     def show_rest(self, draft: Draft) -> None:
-        chosen, table = str(draft.value("start")), self.query_one(DataTable)
-        for key in start_keys():
+        chosen, table, keys = str(draft.value("start")), self.query_one(DataTable), start_keys(draft.modality)
+        if [row.value for row in table.rows] != keys:
+            self._offer(keys)
+        for key in keys:
             for column, cell in zip(("mark", *COLUMNS), _row(key, key == chosen), strict=True):
                 table.update_cell(key, column, cell)
-        if table.cursor_row != start_keys().index(chosen):
+        if table.cursor_row != keys.index(chosen):
             with self.prevent(DataTable.RowHighlighted):
-                table.move_cursor(row=start_keys().index(chosen))
+                table.move_cursor(row=keys.index(chosen))
         self.query_one("#why", Words).say(_why(draft))
         self.query_one("#reuse", Words).say(_reuse(draft))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.dataset.formats.files import counted, some
-from engine.errors import DataError
+from engine.errors import DataError, UndecidedError
 from engine.recipe import Dataset
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -137,8 +137,9 @@ def common_template(folders: Sequence[str], flow: bool) -> str:
         literal, most = by_folder, max(by_folder.values())
     found = sorted(template for template, seen in literal.items() if seen == most)
     if len(found) > 1:
-        raise DataError(
-            f"{folders[0]} has images of several names: {some(found)}; choose one with [dataset] filename_template."
+        raise UndecidedError(
+            f"{folders[0]} has images of several names: {some(found)}; choose one with [dataset] filename_template.",
+            "dataset.filename_template",
         )
     return found[0]
 

@@ -23,7 +23,7 @@ from engine.dataset.formats.frames import FrameNames, detect, images_of
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out
 from engine.dataset.formats.lists import TRAIN, find_one_or_two, lists_named, numbered_lines, read_json
-from engine.errors import DataError
+from engine.errors import DataError, UndecidedError
 from engine.recipe import Dataset
 
 # How many folders are counted where the columns have two readings; the share of rows that must agree with the disk in
@@ -254,10 +254,11 @@ def _as_disk_says(lists: Sequence[FrameList], template: str, flow: bool) -> tupl
     if most >= AGREEMENT * len(rows) and least <= DISSENT * len(rows):
         agreed = f"{most} of {counted(len(rows), 'row')} agree with the images on disk"
         return shifted > plain, f"The columns of {name.name} are read as {chosen}: so {agreed}."
-    raise DataError(
+    raise UndecidedError(
         f"{name}:{first.line}: the columns {' '.join(map(str, first.numbers))} may be frames and labels or offset, "
         f"frames and label; of {counted(len(rows), 'row')}, {plain} agree with the images on disk in the one reading "
-        f"and {shifted} in the other; set [dataset] with_offset to false or true."
+        f"and {shifted} in the other; set [dataset] with_offset to false or true.",
+        "dataset.with_offset",
     )
 
 
