@@ -302,7 +302,9 @@ def _shorter_than_listed(frames: FrameList, names: FrameNames, flow: bool) -> tu
                 short.append(f"{row.folder} has {images.count}, not {offset + count}")
     if not short:
         return ()
+    verb = "holds" if len(short) == 1 else "hold"
+    way_out = "" if frames.with_offset else ', unless [dataset] frame_counts = "disk"'
     return (
-        f"{len(short)} of the folders looked into hold fewer images than {frames.source} says: {short[0]}; such clips "
-        'are left out, unless [dataset] frame_counts = "disk".',
+        f"{len(short)} of the folders looked into {verb} fewer images than {frames.source} says: {short[0]}; such clips "
+        f"are left out{way_out}.",
     )
