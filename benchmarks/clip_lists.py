@@ -23,8 +23,11 @@ SEGMENTS_A_VIDEO = 20  # of untrimmed videos
 WORKERS = (1, 4)
 FORMATS = (
     "folders", "csv", "mmaction_video", "ucf101", "kinetics400", "moments_in_time", "something_v2", "thumos14",
-    "activitynet",
+    "activitynet", "mmaction_rawframes", "something_v1",
 )  # fmt: skip
+# Where the clips of a format lie, if not in videos/.
+ROOTS = dict.fromkeys(("thumos14", "activitynet"), "untrimmed")
+ROOTS |= dict.fromkeys(("mmaction_rawframes", "something_v1"), "frames")
 
 # --- a dataset of empty files, and the lists of each format -----------------------------------------------------------
 
@@ -47,6 +50,13 @@ def make_untrimmed(folder: Path, clips: int) -> dict[str, list[str]]:
     return ids
 
 
+def make_frames(folder: Path, clips: int) -> dict[str, list[str]]:
+    """Split → names of folders of two images each, below folder/frames; a tenth of the clips, for there are many."""
+    names = [f"{n}" for n in range(clips // 10)]
+    _create(folder / "frames", [f"{name}/{image:05}.jpg" for name in names for image in (1, 2)])
+    return {"train": names[clips // 200 :], "val": names[: clips // 200]}
+
+
 def _create(folder: Path, paths: list[str]) -> None:
     for name in {os.path.dirname(path) for path in paths}:
         (folder / name).mkdir(parents=True)
@@ -59,7 +69,9 @@ def write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def write_lists(folder: Path, trimmed: dict[str, list[str]], untrimmed: dict[str, list[str]]) -> None:
+def write_lists(
+    folder: Path, trimmed: dict[str, list[str]], untrimmed: dict[str, list[str]], frames: dict[str, list[str]]
+) -> None:
     """Every format's lists, each in a folder of the format's name."""
     write(folder / "moments_in_time/moments_categories.txt", [f"{name},{n}" for n, name in enumerate(CLASSES)])
     write(folder / "something_v2/labels.json", [json.dumps({name: str(n) for n, name in enumerate(CLASSES)})])
@@ -81,6 +93,14 @@ def write_lists(folder: Path, trimmed: dict[str, list[str]], untrimmed: dict[str
         write(folder / f"something_v2/{split}.json", [json.dumps(entries)])
         list_name = "trainlist01.txt" if split == "train" else "testlist01.txt"
         write(folder / "ucf101" / list_name, [f"{path} {label + 1}" for path, _, label in named])
+    write(folder / "something_v1/something-something-v1-labels.csv", CLASSES)
+    for split, names in frames.items():
+        labels = [number % len(CLASSES) for number in range(len(names))]
+        rows = [f"{name} 2 {label}" for name, label in zip(names, labels, strict=True)]
+        write(folder / f"mmaction_rawframes/{split}.txt", rows)
+        rows = [f"{name};{CLASSES[label]}" for name, label in zip(names, labels, strict=True)]
+        long_name = "train" if split == "train" else "validation"
+        write(folder / f"something_v1/something-something-v1-{long_name}.csv", rows)
     database: dict[str, Any] = {}
     for split, ids in untrimmed.items():
         starts = range(0, 10 * SEGMENTS_A_VIDEO, 10)
@@ -103,7 +123,7 @@ def reading(folder: Path, format: str) -> dict[str, float]:
     from engine.dataset.formats import read_clips
     from engine.recipe import Dataset
 
-    root = folder / ("untrimmed" if format in ("activitynet", "thumos14") else "videos")
+    root = folder / ROOTS.get(format, "videos")
     dataset = Dataset(format=format, root=str(root), annotations=str(folder / format))  # type: ignore[arg-type]
     before = memory("VmRSS")
     began = time.perf_counter()
@@ -167,7 +187,8 @@ def private_bytes(pid: int) -> int:
 
 
 def apart(what: str, *arguments: object) -> dict[str, float]:
-    command = [sys.executable, __file__, what, *map(str, arguments)]
+    # torch warns where there are fewer cores than workers
+    command = [sys.executable, "-W", "ignore", __file__, what, *map(str, arguments)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -175,18 +196,18 @@ def main() -> None:
     clips = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_lists(folder, make_files(folder, clips), make_untrimmed(folder, clips))
+        write_lists(folder, make_files(folder, clips), make_untrimmed(folder, clips), make_frames(folder, clips))
         for format in FORMATS:
             read = apart("reading", folder, format)
             peak, kept = (read[when] / read["clips"] for when in ("peak", "kept"))  # bytes a clip, MB a million
             print(
-                f"{format:16} {read['clips'] / read['seconds']:9,.0f} clips/s; a million add {kept:4.0f} MB to the "
+                f"{format:18} {read['clips'] / read['seconds']:9,.0f} clips/s; a million add {kept:4.0f} MB to the "
                 f"process, {peak:4.0f} MB while they are read"
             )
         for workers in WORKERS:
             none, table, plain = (apart("holding", folder, kind, workers) for kind in ("none", "table", "list"))
             for who in ("trainer", "worker"):
-                ours, theirs = ((of[who] - none[who]) / of["clips"] for of in (table, plain))
+                ours, theirs = (max(0.0, of[who] - none[who]) / of["clips"] for of in (table, plain))
                 print(
                     f"{workers} worker{'s' if workers > 1 else ''}: a million clips are {ours:6.1f} MB private to "
                     f"{'the trainer' if who == 'trainer' else 'each worker'}, {theirs:6.1f} MB as a plain list: "
