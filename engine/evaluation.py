@@ -16,15 +16,13 @@ from torch import nn
 from engine.atomic import write_text
 from engine.dataset.augment import normalise
 from engine.dataset.clips import Clip
+from engine.dataset.formats.csv_lists import SEPARATOR
 from engine.dataset.loader import Batch, Batches, ClipsAtTestTime, ValidationClips
 from engine.dataset.mirror import mirror_of, require_mirror_images
 from engine.dataset.workers import ClipLoader
 from engine.device import autocast
 from engine.metrics import Metrics, tally_for
 from engine.recipe import Recipe
-
-# Between the classes of one clip; a csv dataset may write them so too.
-SEPARATOR = "|"
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -358,7 +359,12 @@ def _modality(root: Path, entries: Sequence[tuple[str, Any, int]]) -> str:
 
 
 def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
-    pairs = [pair for folder in _places(path, annotations) for pair in _pairs(folder, ".txt", _lists_videos)]
+    pairs = [
+        pair
+        for folder in _places(path, annotations)
+        for kind in (".txt", ".json")
+        for pair in _pairs(folder, kind, _lists_videos)
+    ]
     if not pairs:
         return None
     train_list, val_list = pairs[0]
@@ -371,19 +377,25 @@ def _as_mmaction_video(path: Path, annotations: Path | None) -> _Guess | None:
         table["val_root"] = str(val_root)
     return _Guess(
         table=table,
-        why=[f'{train_list} and {val_list} have lines of "path label".', f"Their paths start in {root}."],
+        why=[
+            f"{train_list} and {val_list} list videos and the numbers of their classes.",
+            f"Their paths start in {root}.",
+        ],
         notes=_other_lists(pairs),
     )
 
 
 def _lists_videos(path: Path) -> bool:
-    """Whether the first line is a video and a number. Lists of frame folders have no video in the first column."""
+    """Whether the first line is a video and numbers, or the first entry of JSON names a video. Lists of frame folders
+    have no video in the first column."""
     try:
+        if path.suffix.lower() == ".json":
+            return bool(read_entries(path))
         _, line = next(numbered_lines(path), (0, ""))
     except DataError:
         return False
-    video, _, label = line.rpartition(" ") if " " in line else line.rpartition("\t")
-    return is_video(video.strip().rpartition("/")[2]) and label.isdecimal()
+    listed = re.fullmatch(r"(.*?\S)(?:\s+[0-9]+)+", line)
+    return listed is not None and is_video(listed[1].rpartition("/")[2])
 
 
 def _root_of(

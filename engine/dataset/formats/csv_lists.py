@@ -1,15 +1,16 @@
 """Lists of a path and a label in a CSV file: PySlowFast's, PyTorchVideo's, Hugging Face's metadata.csv, and your own.
 
-With or without a header; separated by commas, tabs or spaces; labels are ids or names.
+With or without a header; separated by commas, tabs or spaces; labels are ids or names, several of a video as "a|b".
 """
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,11 +36,22 @@ from engine.dataset.formats.files import (
 from engine.dataset.formats.folders import SPLIT_NAMES
 from engine.dataset.formats.groups import below_root, group_in_name
 from engine.dataset.formats.held_out import hold_out
-from engine.dataset.formats.lists import Entry, NamedEntry, csv_rows, find_one_or_two, label_of, numbered_lines
+from engine.dataset.formats.lists import (
+    Entry,
+    NamedEntry,
+    csv_rows,
+    find_one_or_two,
+    have_several,
+    label_of,
+    numbered_lines,
+    videos_of,
+)
 from engine.errors import DataError
 from engine.recipe import Dataset
 
 METADATA = "metadata.csv"
+# Between the classes of one video.
+SEPARATOR = "|"
 _PATH_COLUMNS = ("path", "video_path", "file_name", "filename", "file", "filepath", "file_path", "video", "video_name")
 _LABEL_COLUMNS = ("label", "labels", "class", "class_name", "label_name", "category", "target")
 _EXTENSIONS = "|".join(sorted(extension[1:] for extension in VIDEO_EXTENSIONS))
@@ -59,7 +71,7 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     """
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    lists = _lists(dataset)
+    lists = [_one_label_a_row(listed, dataset.classes) for listed in _lists(dataset)]
     rows = [listed.rows for listed in lists]
     sources = [listed.path for listed in lists]
     notes: tuple[str, ...] = ()
@@ -74,12 +86,13 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
         classes, id_of = named_classes(rows[0], rows[-1], (sources[0], sources[-1]), dataset.classes)
         require_class_count(classes, num_classes, "[dataset] classes" if dataset.classes else str(sources[0]))
         entries = [_named(listed, id_of) for listed in rows]
-    clips, found = _clips(entries[0], lists[0], root, "root")
+    several = any(map(have_several, entries))
+    clips, found = _clips(entries[0], lists[0], root, "root", several)
     notes = found + notes
     if len(lists) == 1:
         train, val, how = hold_out(clips, classes, dataset)
         return ClipLists(classes, train, val, notes + how)
-    val, found = _clips(entries[1], lists[1], val_root, "val_root" if dataset.val_root else "root")
+    val, found = _clips(entries[1], lists[1], val_root, "val_root" if dataset.val_root else "root", several)
     return ClipLists(classes, clips, val, tuple(dict.fromkeys(notes + found)))
 
 
@@ -90,16 +103,19 @@ def write_split(path: Path, lists: ClipLists, dataset: Dataset) -> None:
     """
     refuse = "a list of videos and labels cannot say it, so the split must stay as the dataset has it"
     for clip in (*lists.train, *lists.val):
-        if clip.labels or clip.name != clip.path or clip.num_frames:
-            raise DataError(f"{clip.name} is a part of a file, or has several classes; {refuse}.")
+        if clip.name != clip.path or clip.num_frames:
+            raise DataError(f"{clip.name} is a part of a file; {refuse}.")
     if numbers := [name for place, name in enumerate(lists.classes) if _is_id(name) and name != str(place)]:
         raise DataError(f"The class name {numbers[0]} would be taken for an id; {refuse}.")
+    if lists.multi_label and (names := [name for name in lists.classes if labels_in(name) != (name,)]):
+        raise DataError(f"The class name {names[0]} would be taken for several; {refuse}.")
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "split", "source"))
     for split, clips in (("train", lists.train), ("val", lists.val)):
         for clip in clips:
-            rows.writerow((below_root(clip.path, dataset), lists.classes[clip.label], split, clip.group))
+            label = SEPARATOR.join(lists.classes[label] for label in clip.all_labels)
+            rows.writerow((below_root(clip.path, dataset), label, split, clip.group))
     write_text(path, text.getvalue())
 
 
@@ -203,7 +219,8 @@ def _comma_row(path: Path, line: int, text: str) -> NamedEntry:
 
 def _two_numbers(path: Path, line: int, video: str) -> DataError:
     return DataError(
-        f"{path}:{line}: {video} has two numbers after it; this format has one label a video, and no more."
+        f"{path}:{line}: {video} has two numbers after it, which may be a frame count and a label; several labels are "
+        'written 3|5, or read as format = "mmaction_video".'
     )
 
 
@@ -249,6 +266,45 @@ def _by_split(listed: _List, splits: list[str]) -> list[_List]:
     ]
 
 
+def _one_label_a_row(listed: _List, classes: Sequence[str]) -> _List:
+    """A row for each label of a video; where every video has one, the rows as they are."""
+    labels = {cell: labels_in(cell) for cell in {cell for _, cell, _ in listed.rows} if cell not in classes}
+    if all(len(names) == 1 and names[0] == cell for cell, names in labels.items()):
+        return listed
+    rows: list[NamedEntry] = []
+    groups: list[str] = []
+    for place, (video, cell, line) in enumerate(listed.rows):
+        names = labels.get(cell, (cell,))
+        rows += [(video, name, line) for name in names]
+        groups += [listed.groups[place]] * len(names) if listed.groups else []
+    return _List(listed.path, rows, groups or None)
+
+
+def labels_in(cell: str) -> tuple[str, ...]:
+    """The labels that stand in one cell: separated by "|" or ";", or as a list such as pandas and JSON write.
+
+    Ids may be separated by commas and spaces too; names hold these themselves. A name that holds a separator is one
+    label where [dataset] classes names it so.
+    """
+    text = cell
+    if _LIST.fullmatch(cell):
+        try:
+            listed = ast.literal_eval(cell)
+        except (ValueError, SyntaxError):
+            listed = None  # "[Something] colliding with [something]" is a name
+        if isinstance(listed, list) and listed and all(isinstance(label, str | int) for label in listed):
+            return tuple(str(label).strip() for label in listed)
+    elif not re.search(r"[|;]|^[0-9]+[\s,]", cell):
+        return (cell,)
+    if ids := _IDS.fullmatch(text):
+        return tuple(re.split(r"[\s,|;]+", ids[1]))
+    return tuple(name for part in re.split("[|;]", text) if (name := part.strip())) or (cell,)
+
+
+_LIST = re.compile(r"\[.*\]", re.DOTALL)
+_IDS = re.compile(r"\[?\s*([0-9]+(?:[\s,|;]+[0-9]+)*)\s*\]?")
+
+
 def _is_id(label: str) -> bool:
     return label.isascii() and label.removeprefix("-").isdecimal()
 
@@ -262,24 +318,28 @@ def _named(rows: list[NamedEntry], id_of: dict[str, int]) -> list[Entry]:
     return [(video, id_of[label], line) for video, label, line in rows]
 
 
-def _clips(entries: list[Entry], listed: _List, root: Path, key: str) -> tuple[ClipTable, tuple[str, ...]]:
+def _clips(
+    entries: list[Entry], listed: _List, root: Path, key: str, several: bool
+) -> tuple[ClipTable, tuple[str, ...]]:
+    """several: whether a clip of the dataset may have more than one class."""
     disk, source = Disk(), listed.path
     start, where = _start(entries, source, root, disk)
     clips = ClipPacker()
     missing: list[str] = []
-    for place, (video, label, _) in enumerate(entries):
+    for place, video, labels in videos_of(entries):
         if path := disk.find(os.path.join(start, video)):
-            group = listed.groups[place] if listed.groups else ""
-            clips.append(Clip(path, label, group or group_in_name(os.path.basename(video))))
+            group = (listed.groups[place] if listed.groups else "") or group_in_name(os.path.basename(video))
+            clips.append(Clip(path, labels[0], group, labels if several else ()))
         else:
             missing.append(video)
+    total = len(clips) + len(missing)
     if not clips:
         raise DataError(
-            f"none of the {counted(len(entries), 'video')} listed in {source} is there; the first would be "
+            f"none of the {counted(total, 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(root, missing[0])}, and neither the list's folder nor the working folder has it; correct "
             f"[dataset] {key}."
         )
-    return clips.table(missing), (f"Paths in {source} {where}.", *missing_note(missing, len(entries), source))
+    return clips.table(missing), (f"Paths in {source} {where}.", *missing_note(missing, total, source))
 
 
 def _start(listed: list[Entry], source: Path, root: Path, disk: Disk) -> tuple[str, str]:

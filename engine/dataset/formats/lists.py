@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats.files import entries, is_folder, require_folder, some
+from engine.dataset.formats.files import entries, is_folder, is_video, require_folder, some
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -130,23 +134,81 @@ def head_of(path: Path, size: int = 1 << 16) -> str:
         return ""
 
 
+def text_or_json(dataset: Dataset) -> str:
+    """The extension of MMAction2's lists that are found by name: .txt, or .json where there are only such."""
+    folder = dataset.annotations
+    if folder and os.path.isdir(folder) and not lists_named(Path(folder), TRAIN, ".txt"):
+        return ".json" if lists_named(Path(folder), TRAIN, ".json") else ".txt"
+    return ".txt"
+
+
 def read_entries(path: Path, first_label: int = 0) -> list[Entry]:
     """Lines of "path label", read from the right: the path may hold spaces, the label is a whole number from
-    first_label ([dataset] first_label) on, and counts from 0 in what is returned."""
+    first_label ([dataset] first_label) on, and counts from 0 in what is returned. A .json has a list of objects with
+    "filename" and "label".
+
+    A video with several labels has an entry for each, all of one line: `videos_of` puts them together.
+    """
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else _text_rows(path)
     found: list[Entry] = []
     labels: dict[str, int] = {}
+    for video, texts, line in rows:
+        for text in texts:
+            label = labels.get(text)
+            if label is None:
+                label = labels[text] = label_of(text, path, line, first_label, 'write "path label"')
+            found.append((video, label, line))
+    if not found:
+        raise DataError(f"{path} lists no video.")
+    return found
+
+
+def _text_rows(path: Path) -> Iterator[tuple[str, Sequence[str], int]]:
     for number, line in numbered_lines(path):
         parts = line.rsplit(None, 1)
         if len(parts) != 2:
             raise DataError(f'{path}:{number}: "{line}" has no label; write "path label"{_comma_hint(line)}.')
-        video, text = parts
-        label = labels.get(text)
-        if label is None:
-            label = labels[text] = label_of(text, path, number, first_label, 'write "path label"')
-        found.append((video, label, number))
-    if not found:
-        raise DataError(f"{path} lists no video.")
-    return found
+        video, label = parts
+        if video[-1].isdigit() and (several := _SEVERAL.fullmatch(line)) and is_video(os.path.basename(several[1])):
+            yield several[1], several[2].split(), number
+        else:
+            yield video, (label,), number
+
+
+_SEVERAL = re.compile(r"(.*?\S)((?:\s+[0-9]+)+)")
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Sequence[str], int]]:
+    """The line is the entry's number. The label is a list even where it is one."""
+    loaded = read_json(path)
+    if not isinstance(loaded, list):
+        raise DataError(f'{path}: must be a list of objects with "filename" and "label".')
+    for number, entry in enumerate(loaded, start=1):
+        video = entry.get("filename") if isinstance(entry, dict) else None
+        if not isinstance(video, str) or not video:
+            raise DataError(f'{path}: entry {number} has no "filename".')
+        label = entry.get("label")
+        labels = label if isinstance(label, list) and label else [label]
+        if not all(type(one) is int for one in labels):
+            raise DataError(f'{path}: entry {number} ({video}): "label" must be a whole number, or a list of such.')
+        yield video, [str(one) for one in labels], number
+
+
+def have_several(entries: Sequence[Entry]) -> bool:
+    """Whether any video has more than one label."""
+    return any(one[2] == other[2] for one, other in pairwise(entries))
+
+
+def videos_of(entries: Sequence[Entry]) -> Iterator[tuple[int, str, tuple[int, ...]]]:
+    """(place of its first entry, path, labels, each once) of each video."""
+    if not have_several(entries):
+        yield from ((place, video, (label,)) for place, (video, label, _) in enumerate(entries))
+        return
+    place = 0
+    for _, of_one_line in groupby(entries, key=itemgetter(2)):
+        same = list(of_one_line)
+        yield place, same[0][0], tuple(dict.fromkeys(label for _, label, _ in same))
+        place += len(same)
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:

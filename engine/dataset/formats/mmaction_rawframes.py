@@ -22,7 +22,7 @@ from engine.dataset.formats.files import Disk, counted, is_video, missing_note, 
 from engine.dataset.formats.frames import FrameNames, detect, images_of
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out
-from engine.dataset.formats.lists import TRAIN, find_one_or_two, lists_named, numbered_lines, read_json
+from engine.dataset.formats.lists import find_one_or_two, numbered_lines, read_json, text_or_json
 from engine.errors import DataError, UndecidedError
 from engine.recipe import Dataset
 
@@ -74,7 +74,7 @@ def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
     is multi-label, and every clip has `labels`."""
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
-    sources = [source for source in find_one_or_two(dataset, _kind(dataset)) if source]
+    sources = [source for source in find_one_or_two(dataset, text_or_json(dataset)) if source]
     lists = [read_list(source, dataset.first_label) for source in sources]
     _keep_those_on_disk(lists[0], root, "root")
     for frames in lists[1:]:
@@ -132,14 +132,6 @@ def _is_json(path: Path) -> bool:
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def _kind(dataset: Dataset) -> str:
-    """The extension of lists that are found by name: .txt, or .json where there are only such."""
-    folder = dataset.annotations
-    if folder and os.path.isdir(folder) and not lists_named(Path(folder), TRAIN, ".txt"):
-        return ".json" if lists_named(Path(folder), TRAIN, ".json") else ".txt"
-    return ".txt"
 
 
 def _read_text(path: Path) -> FrameList:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.dataset.formats import read_clips
-from engine.dataset.formats.csv_lists import read_list
+from engine.dataset.formats.csv_lists import labels_in, read_list, write_split
 from engine.dataset.inspect import inspect_folder
 from engine.errors import DataError
 from engine.recipe import Dataset
@@ -137,6 +137,62 @@ def test_given_classes_and_counts(tmp_path: Path) -> None:
 def test_a_wrong_list_is_one_sentence(train: str, val: str, expected: str, tmp_path: Path) -> None:
     source = dataset(tmp_path, train, val)
     assert expected in refusal(source, 1 if "outside" in expected else None)
+
+
+# --- several classes a video ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("walk|talk", ["walk", "talk"]),
+        (" walk ; talk;", ["walk", "talk"]),
+        ("['walk', 'talk']", ["walk", "talk"]),
+        ('["walk", "talk, slowly"]', ["walk", "talk, slowly"]),
+        ("3|5", ["3", "5"]),
+        ("3 5", ["3", "5"]),
+        ("3,5, 7", ["3", "5", "7"]),
+        ("[3, 5]", ["3", "5"]),
+        ("[3 5]", ["3", "5"]),
+        ("[3]", ["3"]),
+        ("walk, slowly", ["walk, slowly"]),
+        ("walk talk", ["walk talk"]),
+        ("3 point shot", ["3 point shot"]),
+        ("ascending/rising", ["ascending/rising"]),
+        ("[Something] colliding with [something]", ["[Something] colliding with [something]"]),
+        ("adult+female+singing", ["adult+female+singing"]),
+        ("|", ["|"]),
+        ("7", ["7"]),
+    ],
+)
+def test_what_separates_labels_and_what_is_part_of_a_name(cell: str, labels: list[str]) -> None:
+    assert list(labels_in(cell)) == labels
+
+
+def test_several_names_or_ids_a_video(tmp_path: Path) -> None:
+    rows = "path,label,source\na/1.mp4,walk|talk,x\nmy clips/2 b.avi,run,y\na/3.mp4,talk;run;talk,z\n"
+    lists = read_clips(dataset(tmp_path, rows, "path,label\na/1.mp4,run\n"))
+    assert lists.multi_label and lists.classes == ("run", "talk", "walk")
+    assert [(clip.labels, clip.group) for clip in lists.train] == [((2, 1), "x"), ((0,), "y"), ((1, 0), "z")]
+    assert lists.val[0].labels == (0,)
+    lists = read_clips(dataset(tmp_path, 'path,label\na/1.mp4,"0, 2"\na/3.mp4,1\n', "a/3.mp4,2|1\n"), 3)
+    assert [clip.labels for clip in (*lists.train, *lists.val)] == [(0, 2), (1,), (2, 1)]
+    assert '"fly" is none of the classes' in refusal(dataset(tmp_path, "a/1.mp4,walk|run\n", "a/3.mp4,run|fly\n"))
+
+
+def test_a_name_with_a_separator_is_one_where_it_is_named_so(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "a/1.mp4,salt|pepper\na/3.mp4,walk\n", "a/3.mp4,walk\n", classes=("salt|pepper", "walk"))
+    lists = read_clips(source)
+    assert not lists.multi_label and [clip.label for clip in lists.train] == [0, 1]
+
+
+def test_a_split_of_several_classes_is_written_and_read_again(tmp_path: Path) -> None:
+    source = dataset(tmp_path, "a/1.mp4,walk|talk\nmy clips/2 b.avi,run\n", "a/3.mp4,talk\n")
+    lists = read_clips(source)
+    write_split(tmp_path / "split.csv", lists, source)
+    again = read_clips(Dataset(format="csv", root=source.root, train_list=str(tmp_path / "split.csv")))
+    assert again.classes == lists.classes
+    assert [clip.labels for clip in (*again.train, *again.val)] == [clip.labels for clip in (*lists.train, *lists.val)]
 
 
 @pytest.mark.parametrize("start", ["", "videos/"])

@@ -13,6 +13,7 @@ from engine.dataset.clips import ClipLists
 from engine.dataset.formats import FRAME_READERS, READERS, read_clips
 from engine.dataset.formats.groups import ucf_group
 from engine.dataset.formats.lists import read_entries
+from engine.dataset.inspect import inspect_folder
 from engine.errors import DataError, ExitCode
 from engine.recipe import Dataset
 
@@ -309,6 +310,49 @@ def test_lists_are_read_from_the_right(tmp_path: Path) -> None:
     assert names(lists, tmp_path / "videos", "val") == {"v.mp4": "1"}
 
 
+def test_several_labels_a_video(tmp_path: Path) -> None:
+    """As MMAction2's multi_class lists have them; a clip with a single label says it in the same way as the others."""
+    lists = read_clips(_listed(tmp_path, "a.mp4 0 3\nc d.mp4 2 0 2\nb.mp4\t1\n"))
+    assert lists.multi_label and lists.classes == ("0", "1", "2", "3")
+    assert [(clip.label, clip.labels) for clip in lists.train] == [(0, (0, 3)), (2, (2, 0)), (1, (1,))]
+    assert [clip.labels for clip in lists.val] == [(0,)]
+    assert "2 of 4 clips have several classes, 1.5 a clip on average, 2 at most." in lists.notes
+    only_val = read_clips(_listed(tmp_path, "a.mp4 0\nb.mp4 1\n", "v.mp4 0 1\n"))
+    assert only_val.multi_label and [clip.labels for clip in only_val.train] == [(0,), (1,)]
+    assert not read_clips(_listed(tmp_path, "a.mp4 0\nb.mp4 1\n")).multi_label
+    assert "label 5 in" in refusal(_listed(tmp_path, "a.mp4 0 5\nb.mp4 1\n"), 3)
+    one_based = _listed(tmp_path, "a.mp4 1 4\nb.mp4 3\n", "v.mp4 2\n", first_label=1)
+    assert [clip.labels for clip in read_clips(one_based).train] == [(0, 3), (2,)]
+
+
+def test_lists_in_json(tmp_path: Path) -> None:
+    """What anno_txt2json.py writes: the label is a list, even of one."""
+    make(tmp_path / "videos", "a.mp4", "b.mp4", "v.mp4")
+    entries = '[{"filename": "a.mp4", "label": %s}, {"filename": "b.mp4", "label": [1]}]'
+    write(tmp_path / "train.json", entries % "[0]")
+    write(tmp_path / "val.json", '[{"filename": "v.mp4", "label": 0}]')
+    found = inspect_folder(tmp_path)
+    assert (found.format, found.multi_label, found.classes) == ("mmaction_video", False, ("0", "1"))
+    assert found.table["train_list"] == str(tmp_path / "train.json") and found.train_clips == 2
+    write(tmp_path / "train.json", entries % "[0, 1]")
+    found = inspect_folder(tmp_path)
+    assert found.multi_label and found.train_counts == {"0": 1, "1": 2}
+    dataset = Dataset(format="mmaction_video", root=str(tmp_path / "videos"), annotations=str(tmp_path))
+    assert [clip.labels for clip in read_clips(dataset).train] == [(0, 1), (1,)]
+    for label, said in (("[]", "must be a whole number"), ("true", "must be a whole number"), ("[-1]", "is negative")):
+        write(tmp_path / "train.json", entries % label)
+        assert said in refusal(dataset)
+    write(tmp_path / "train.json", '[{"label": [1]}]')
+    assert refusal(dataset) == f'{tmp_path / "train.json"}: entry 1 has no "filename".'
+
+
+def test_lists_of_several_labels_are_recognised(tmp_path: Path) -> None:
+    _listed(tmp_path, "a.mp4 0 3\nb.mp4 1\n", "v.mp4 0\n")
+    found = inspect_folder(tmp_path)
+    assert (found.format, found.multi_label, found.train_clips) == ("mmaction_video", True, 2)
+    assert found.table["root"] == str(tmp_path / "videos")
+
+
 def test_given_names_and_a_given_number_of_classes(tmp_path: Path) -> None:
     dataset = _listed(tmp_path, "a.mp4 0\nb.mp4 1\n", classes=("walk", "run"))
     assert read_clips(dataset).classes == ("walk", "run")
@@ -383,7 +427,7 @@ def test_lists_that_are_not_there_or_not_clear_are_told_with_the_candidates(tmp_
         ("a.mp4 1_0\n", 'label "1_0" is not a whole number'),
         (f"a.mp4 {'9' * 5000}\n", "is not a whole number"),
         ("a.mp4 123456789\n", "label 123456789 in"),
-        ("a.mp4 0\nb.mp4 0 3\n", "train.txt:2: b.mp4 has more than one label"),
+        ("a.mp4 0\nb.mp4 0 3 -1\n", "train.txt:2: label -1 is negative"),
         ("frames 5 0\n", "train.txt:1: frames is a folder of frames"),
         ("\n \n", "train.txt lists no video"),
     ],
