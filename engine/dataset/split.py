@@ -68,8 +68,9 @@ def _undivided(classes: Sequence[str], train: Sequence[Clip], val: Sequence[Clip
     sources: dict[int, set[str]] = {}
     clips: Counter[int] = Counter()
     for clip in (*train, *val):
-        sources.setdefault(clip.label, set()).add(clip.group or f"\0{clip.path}")
-        clips[clip.label] += 1
+        for label in clip.all_labels:
+            sources.setdefault(label, set()).add(clip.group or f"\0{clip.path}")
+            clips[label] += 1
     alone = [label for label in sorted(sources) if len(sources[label]) == 1]
     if single := [classes[label] for label in alone if clips[label] == 1]:
         yield f"No validation clip, because there is only one clip: {_some(single)}."
@@ -82,8 +83,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _evenness(classes: Sequence[str], train: Sequence[Clip], val: Sequence[Clip], val_fraction: float) -> str:
-    in_val = Counter(clip.label for clip in val)
-    in_all = in_val + Counter(clip.label for clip in train)
+    in_val = _clips_a_class(val)
+    in_all = in_val + _clips_a_class(train)
     shares = sorted((in_val[label] / count, label) for label, count in in_all.items())
     (least, least_label), (most, most_label) = shares[0], shares[-1]
     if f"{least:.1%}" == f"{most:.1%}":
@@ -103,9 +104,14 @@ def _groups(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
 
 
 def _kind(group: list[Clip]) -> Kind:
-    if len(group) == 1:
+    if len(group) == 1 and not group[0].labels:
         return ((group[0].label, 1),)
-    return tuple(sorted(Counter(clip.label for clip in group).items()))
+    return tuple(sorted(_clips_a_class(group).items()))
+
+
+def _clips_a_class(clips: Iterable[Clip]) -> Counter[int]:
+    """A clip of several classes counts for each."""
+    return Counter(label for clip in clips for label in clip.all_labels)
 
 
 def _by_path(clips: list[Clip]) -> tuple[Clip, ...]:

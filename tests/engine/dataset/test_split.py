@@ -55,6 +55,29 @@ def test_every_class_of_two_groups_has_a_validation_clip(clips: list[Clip], frac
     assert set(_counts(val)) == {label for label, groups in groups_of.items() if len(groups) > 1}
 
 
+@given(st.lists(st.sets(st.integers(0, 5), min_size=1, max_size=3), min_size=2, max_size=60), SEEDS)
+def test_clips_of_several_classes_count_for_each(sets: list[set[int]], seed: int) -> None:
+    """Class 5 is never the first of a clip: it counts as the others do."""
+    clips = [Clip(f"{number}.mp4", min(of), labels=tuple(sorted(of))) for number, of in enumerate(sets)]
+    train, val = split_clips(clips, 0.3, seed)
+    in_train, in_val = (Counter(label for clip in side for label in clip.labels) for side in (train, val))
+    assert sorted((*train, *val), key=repr) == sorted(clips, key=repr)
+    assert set(in_train) == set().union(*sets)
+    notes = " ".join(split_notes(tuple("abcdef"), train, val, 0.3, seed))
+    shares = [in_val[label] / (in_val[label] + in_train[label]) for label in sorted(in_train)]
+    assert f"{max(shares):.1%}" in notes and f"{min(shares):.1%}" in notes
+
+
+def test_a_class_that_is_never_the_first_is_held_out_too() -> None:
+    clips = [
+        Clip(f"{number:03}.mp4", number % 2, labels=(number % 2, 2) if number < 20 else (number % 2,))
+        for number in range(100)
+    ]
+    for seed in range(5):
+        _, val = split_clips(clips, 0.2, seed)
+        assert Counter(label for clip in val for label in clip.labels) == {0: 10, 1: 10, 2: 4}
+
+
 @given(clip_lists(), FRACTIONS, SEEDS, st.randoms())
 def test_the_order_of_the_clips_does_not_matter(
     clips: list[Clip], fraction: float, seed: int, chance: random.Random
