@@ -5,6 +5,7 @@ enough to go on bit for bit.
       last.pt            where --resume goes on
       last-previous.pt   the one before it, for the day that last.pt turns out to be damaged
       best.pt            of the best validation so far
+      start.pt           before the first step, where schedule.retries_at_half_lr may need it
       epoch-005.pt       after every checkpoint_interval epochs, the newest keep_checkpoints of them
 
 A process may be killed at any moment and a write may fail at any byte: last.pt is always whole, the new one or the one

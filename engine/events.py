@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Message(Event):
 
     level: str
     text: str
+    topic: str = ""  # of advice that is given once in a run: what it is about
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,21 @@ class Step(Event):
     data_wait: float  # share of the time spent waiting for clips, 0..1
     memory_mb: float  # peak of the device; of the process on a CPU
     eta_s: float
+
+
+@dataclass(frozen=True)
+class WentBack(Event):
+    """A loss that was no finite number: training goes on from an earlier step with half the learning rate. What the
+    log says of later steps is undone."""
+
+    step: int  # done when it goes on
+    epoch: int  # 1-based
+    checkpoint: str  # relative to the run folder
+    lr: float  # from now on, like RunStarted.lr
+    lr_arithmetic: str
+    reason: str  # "the loss is nan at step 7 (clips: …)"
+    retry: int  # 1-based
+    retries: int  # that the recipe allows
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,7 @@ class Validation(Event):
     mean_average_precision: float = math.nan  # of several classes a clip: over the classes that have clips
     sample_map: float = math.nan  # of several classes a clip: of each clip's ranking of the classes, over the clips
     key_metric: str = "top1"  # which of these numbers decides what is best
+    never_predicted: list[int] = field(default_factory=list)  # classes with three clips or more
 
     @property
     def key(self) -> float:
@@ -249,27 +266,30 @@ class EventLog:
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time):
-        self._path, self._clock = path, clock
+        self.path, self._clock = path, clock
+        self.listeners: list[Callable[[Event], None]] = []  # they hear each event that is written from now on
         # A process that was killed, or ran out of disk, may have left half a line: the next one must stand alone.
         self._waiting = b"\n" if _ends_in_half_a_line(path) else b""
 
     def write(self, kind: type[Event], **fields: Any) -> None:
         """Append an event of this kind that happens now. One write a line: a reader sees whole lines or none."""
-        line = to_line(kind(t=self._clock(), **fields)) + "\n"
-        self._waiting += line.encode("utf-8")
+        event = kind(t=self._clock(), **fields)
+        self._waiting += (to_line(event) + "\n").encode("utf-8")
         with suppress(OSError):
             self._flush()
+        for listener in self.listeners:
+            listener(event)
 
     def sync(self) -> None:
         """Make all events so far survive a power cut. Raises OSError where the disk is full."""
         self._flush()
-        if self._path.exists():
-            with open(self._path, "rb+") as file:
+        if self.path.exists():
+            with open(self.path, "rb+") as file:
                 os.fsync(file.fileno())
 
     def _flush(self) -> None:
         while self._waiting:
-            with open(self._path, "ab", buffering=0) as file:
+            with open(self.path, "ab", buffering=0) as file:
                 written = file.write(self._waiting)
             self._waiting = self._waiting[written:]
 
@@ -391,7 +411,12 @@ class RunState:
             case Step():
                 self.steps.append(event)
             case RunStarted():
-                self._take_over(event)
+                self.started, self.ended, self.paused = event, None, False
+                self._go_back_to(event.first_step)
+            case WentBack():
+                if self.started:
+                    self.started = replace(self.started, lr=event.lr, lr_arithmetic=event.lr_arithmetic)
+                self._go_back_to(event.step)
             case WeightsLoaded():
                 self.weights = event
             case Message():
@@ -413,11 +438,11 @@ class RunState:
                 self.ended = event
                 self.validating = None
 
-    def _take_over(self, event: RunStarted) -> None:
-        """A new process goes on from `first_step`: what the last one did beyond its checkpoint happened in vain."""
-        self.started, self.ended, self.validating, self.paused = event, None, None, False
-        self.steps = [step for step in self.steps if step.step <= event.first_step]
-        self.validations = [done for done in self.validations if done.step <= event.first_step]
+    def _go_back_to(self, step: int) -> None:
+        """What was done beyond the checkpoint that training goes on from happened in vain."""
+        self.validating = None
+        self.steps = [done for done in self.steps if done.step <= step]
+        self.validations = [done for done in self.validations if done.step <= step]
 
     @property
     def best(self) -> Validation | None:

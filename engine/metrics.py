@@ -47,6 +47,13 @@ class Metrics:
         pairs = zip(places[:most].tolist(), counts[:most].tolist(), strict=True)
         return [(place // classes, place % classes, count) for place, count in pairs if count > 0]
 
+    def never_predicted(self, of_clips: int = 3) -> list[int]:
+        """Classes that have so many clips or more, and are not what the model said of any clip."""
+        if self.confusion is None:
+            return []
+        never = (self.confusion.sum(dim=0) == 0) & (self.confusion.sum(dim=1) >= of_clips)
+        return never.nonzero().flatten().tolist()
+
 
 # --- while training ---------------------------------------------------------------------------------------------------
 

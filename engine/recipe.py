@@ -371,6 +371,8 @@ class Schedule(Table):
     """Decay of the moving average of the weights, which is then what is validated and kept as best. 0: no average."""
     early_stopping: int = Field(default=0, ge=0)
     """Stop after so many validations in a row without a better result. 0: never."""
+    retries_at_half_lr: int = Field(default=0, ge=0)
+    """How often a loss that is not finite makes training go back to a checkpoint with half the learning rate."""
     lr_policy: Literal["step", "cosine", "constant"] = "step"
     """step multiplies by gamma at each milestone; cosine falls to 0 at the last epoch."""
     milestones: Ints = ()

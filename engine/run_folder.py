@@ -29,6 +29,7 @@ from engine.recipe import Recipe, save_recipe, with_absolute_paths
 Control = Literal["pause", "resume", "checkpoint", "stop"]
 _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 LAST, PREVIOUS = "last.pt", "last-previous.pt"
+BEST, START = "best.pt", "start.pt"
 Status = Literal["starting", "running", "paused", "finished", "interrupted", "failed", "crashed"]
 
 

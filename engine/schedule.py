@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from engine import recipe
@@ -134,10 +134,20 @@ def _part_and_speed(name: str, stages: tuple[tuple[str, ...], ...], schedule: re
 # --- how the learning rate changes ------------------------------------------------------------------------------------
 
 
-def build_scheduler(optimizer: torch.optim.Optimizer, schedule: recipe.Schedule, steps_per_epoch: int) -> LRScheduler:
+def build_scheduler(optimizer: torch.optim.Optimizer, schedule: recipe.Schedule, steps_per_epoch: int) -> LambdaLR:
     """Warm-up, then the policy, as `lr_at` has them; `step()` it once an optimiser step."""
     full = scaled_lr(schedule)
     return LambdaLR(optimizer, lambda step: lr_at(schedule, step / steps_per_epoch) / full)
+
+
+def set_base_lrs(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, base_lrs: Sequence[float]) -> None:
+    """The rates that the policy multiplies, one a parameter group; takes effect at once."""
+    scheduler.base_lrs = list(base_lrs)
+    scheduler._last_lr = [
+        base * factor(scheduler.last_epoch) for base, factor in zip(base_lrs, scheduler.lr_lambdas, strict=True)
+    ]
+    for group, base, lr in zip(optimizer.param_groups, base_lrs, scheduler._last_lr, strict=True):
+        group["initial_lr"], group["lr"] = base, lr
 
 
 # --- around a step ----------------------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import torch
 
+from engine.advice import Adviser, Course
 from engine.control import Control, Interrupted, Signals, Stopped
 from engine.dataset.augment import normalise
 from engine.dataset.loader import Batch
+from engine.device import available_cores
+from engine.divergence import DivergedError, go_back, require_finite
 from engine.errors import DataError, RecipeError, TrainingError
 from engine.evaluation import Metrics, measure, write_report
 from engine.events import (
@@ -28,7 +31,7 @@ from engine.memory import is_out_of_memory
 from engine.meter import Meter
 from engine.metrics import training_accuracy
 from engine.recipe import Recipe
-from engine.run_folder import RunFolder
+from engine.run_folder import LAST, START, RunFolder
 from engine.schedule import clip_gradients
 from engine.training import Training, set_up
 
@@ -50,6 +53,7 @@ def fit(
         run.claim()
     log = EventLog(run.events)
     training = set_up(recipe, run, log, resume)
+    Adviser(Course(training.recipe, training.clips.counts(training.clips.train), available_cores()), log)
     with nullcontext(signals) if signals else Signals() as heard:
         train(training, heard)
     return training
@@ -70,9 +74,14 @@ def train(training: Training, signals: Signals) -> None:
     with Control(run, signals, training.save, on_pause, on_full) as control:
         try:
             control.attend()
+            if training.recipe.schedule.retries_at_half_lr and not training.step:
+                control.write(lambda: training.save([LAST, START]))
             while training.epoch <= training.recipe.schedule.epochs and not training.has_stopped_improving():
-                train_epoch(training, meter, control)
-                validate_and_save(training, meter, control)
+                try:
+                    train_epoch(training, meter, control)
+                    validate_and_save(training, meter, control)
+                except DivergedError as diverged:
+                    go_back(training, diverged, control)
         except Interrupted as interrupted:
             training.seconds += meter.now() - began
             save_if_possible(training)
@@ -116,7 +125,7 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
             losses, accuracy = gradients_of(training, batch)  # [B], [B]
             scaler.unscale_(optimizer)
             grad_norm = clip_gradients(model.parameters(), schedule)
-            stop_if_not_finite(training, losses, grad_norm, batch)
+            require_finite(training, losses, grad_norm, batch)
             scaler.step(optimizer)
             scaler.update()
             if training.average:
@@ -211,6 +220,7 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
         mean_average_precision=metrics.mean_average_precision,
         sample_map=metrics.sample_map,
         key_metric=metrics.key_metric,
+        never_predicted=metrics.never_predicted(),
     )
     meter.leave_out(began)
     return best
@@ -219,24 +229,6 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
 def write_the_report(training: Training, metrics: Metrics) -> None:
     with training.run.writing("The report"):
         write_report(training.run.report, metrics, training.clips.val, training.clips.classes)
-
-
-def stop_if_not_finite(training: Training, losses: torch.Tensor, grad_norm: torch.Tensor, batch: Batch) -> None:
-    """Before the optimiser sees it: the weights stay those of the last good step, in memory and in last.pt.
-
-    In fp16 gradients may overflow now and then: the scaler leaves such a step out and scales less from then on.
-    """
-    loss = losses.mean()
-    may_overflow = training.scaler.is_enabled() and training.scaler.get_scale() > 1
-    if torch.isfinite(loss) and (may_overflow or torch.isfinite(grad_norm)):
-        return
-    clips = ", ".join(training.clips.train[number].name for number in batch.clips[:3])
-    what = f"gradient's norm is {grad_norm.item()}" if torch.isfinite(loss) else f"loss is {loss.item()}"
-    raise TrainingError(
-        f"The {what} at step {training.step + 1} (clips: {clips}, …), before any weight was changed by "
-        f"it. Try half the learning rate (--set schedule.lr={training.recipe.schedule.lr / 2:g}), a warm-up "
-        "(schedule.warmup_epochs) or a smaller schedule.grad_clip_norm."
-    )
 
 
 def report_skipped(training: Training, batch: Batch) -> None:

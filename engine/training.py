@@ -14,10 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
-from engine.checkpoint import drop_old_epochs, load_newest, make_last, remove_leftovers, save_checkpoint
+from engine.checkpoint import (
+    drop_old_epochs,
+    load_checkpoint,
+    load_newest,
+    make_last,
+    remove_leftovers,
+    save_checkpoint,
+)
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_clips
@@ -50,13 +57,13 @@ from engine.provenance import write_provenance
 from engine.randomness import random_state, restore_random_state, seed_generators
 from engine.recipe import Recipe, save_recipe
 from engine.run_folder import LAST, RunFolder
-from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_frozen
+from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_base_lrs, set_frozen
 from engine.weights.fetch import Progress
 from engine.weights.load import LoadReport, initialise
 
 # What a training counts as it goes, besides the state of its parts.
 _COUNTERS = (
-    "epoch", "step", "best", "best_epoch", "validations_since_best", "micro_batch_size", "seconds",
+    "epoch", "step", "best", "best_epoch", "validations_since_best", "retries", "micro_batch_size", "seconds",
 )  # fmt: skip
 
 
@@ -73,7 +80,7 @@ class Training:
     loss: ClipLoss
     mix: Mix
     optimizer: torch.optim.Optimizer
-    scheduler: LRScheduler
+    scheduler: LambdaLR
     scaler: torch.amp.GradScaler  # of the loss, in fp16; does nothing in other precisions
     average: AveragedModel | None  # of the weights, where schedule.ema is on
     batches: Batches
@@ -87,6 +94,9 @@ class Training:
     best: float = -1.0  # of the key metric
     best_epoch: int = 0
     validations_since_best: int = 0
+    retries: int = 0  # after a loss that was not finite
+    diverged_at: int = 0  # the furthest step that such a loss came at
+    in_vain: int = 0  # retries that came no further
     seconds: float = 0.0  # of earlier processes, for the sum at the end
     saved_step: int = -1  # of the last checkpoint, -1 before the first
     names_owed: Sequence[str] = ()  # of a checkpoint that found no room
@@ -185,13 +195,15 @@ class Training:
             **{name: getattr(self, name) for name in _COUNTERS},
         }
 
-    def restore(self) -> None:
-        """Go on where the newest whole checkpoint was written; says so where last.pt is not whole.
+    def restore(self, checkpoint: Path | None = None) -> None:
+        """Go on where a checkpoint was written: the newest whole one, and says so where last.pt is not whole. The
+        learning rate is the recipe's, whatever it was then.
 
         Raises WeightsError where there is none, or where it is another model's or other classes'.
         """
         remove_leftovers(self.run)
-        state, path, damage = load_newest(self.run)
+        base_lrs = [float(lr) for lr in self.scheduler.base_lrs]
+        state, path, damage = (load_checkpoint(checkpoint), checkpoint, []) if checkpoint else load_newest(self.run)
         if state["classes"] != list(self.recipe.dataset.classes):
             raise WeightsError(
                 f"{path} was trained on other classes than the dataset has now; a run goes on with its own. To start "
@@ -209,12 +221,15 @@ class Training:
                 "start a new run with the checkpoint in [weights] load_from."
             ) from None
         self.scheduler.load_state_dict(state["scheduler"])
+        set_base_lrs(self.optimizer, self.scheduler, base_lrs)
         self.scaler.load_state_dict(state["scaler"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.saved_step = self.step
         self.meter.restore(state["meter"])
         restore_random_state(state["random"])
+        if checkpoint:
+            return
         if path.name != LAST:
             make_last(path)
             what = "; ".join(damage) or f"{LAST} is missing"

@@ -29,6 +29,7 @@ TORCH_FREE = [
     "engine.recipe",
     "engine.events",
     "engine.errors",
+    "engine.advice",
     "engine.atomic",
     "engine.control",
     "engine.run_folder",

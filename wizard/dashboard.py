@@ -23,7 +23,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, Tab, Tabs
 
-from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, StepBlock, Validation
+from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, StepBlock, Validation, WentBack
 from engine.run_folder import Control, RunFolder, Status
 from wizard.terminal import StudioApp
 from wizard.widgets.classes import ClassAccuracy
@@ -193,8 +193,9 @@ class DashboardScreen(Screen[None]):
         self.query_one(EventList).add(event)
         match event:
             case RunStarted():
-                for line in chain(self._loss, self._accuracy):
-                    line.points.cut_after(event.first_step / max(event.steps_per_epoch, 1))
+                self._undo_after(event.first_step)
+            case WentBack():
+                self._undo_after(event.step)
             case Validation():
                 epochs = self._epochs(event.step)
                 self._loss[1].points.append(epochs, event.loss)
@@ -202,6 +203,11 @@ class DashboardScreen(Screen[None]):
             case CheckpointSaved() if self._is_save_asked:
                 self._is_save_asked = False
                 self.notify(f"Saved {event.path}, step {event.step:,}.", markup=False)
+
+    def _undo_after(self, step: int) -> None:
+        """What was trained beyond that step happened in vain."""
+        for line in chain(self._loss, self._accuracy):
+            line.points.cut_after(self._epochs(step))
 
     def _epochs(self, step: int) -> float:
         return step / max(self.state.started.steps_per_epoch, 1) if self.state.started else float(step)
@@ -216,7 +222,7 @@ class DashboardScreen(Screen[None]):
             self.status = status
             self._draw_end()
             self._prepare_curves()
-        if changed & {Step, Validation, RunStarted}:
+        if changed & {Step, Validation, RunStarted, WentBack}:
             self.query_one("#loss", Curve).redraw()
             self.query_one("#accuracy", Curve).redraw()
         if changed:

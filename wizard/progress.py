@@ -25,6 +25,7 @@ from engine.events import (
     Validation,
     ValidationStarted,
     WeightsLoaded,
+    WentBack,
 )
 from engine.run_folder import RunFolder
 from wizard.words import accuracy_name, count, describe, duration, number, percent, printable, rate
@@ -114,6 +115,8 @@ class Progress:
             bar.update(self._task, description=epoch, total=state.total_steps, completed=done, figures=figures)
         elif state.started is None:
             return
+        elif isinstance(event, WentBack):
+            bar.update(self._task, completed=event.step)
         elif isinstance(event, ValidationStarted):
             bar.update(self._task, description=f"validating epoch {event.epoch}", figures=count(event.clips, "clip"))
         elif isinstance(event, Step | Validation) and state.steps:
@@ -155,7 +158,7 @@ def _epoch(state: RunState) -> int:
 
 def _style(event: Event) -> str:
     match event:
-        case Message(level="warning"):
+        case Message(level="warning") | WentBack():
             return "yellow"
         case RunFailed():
             return "red"

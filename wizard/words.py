@@ -24,6 +24,7 @@ from engine.events import (
     Validation,
     ValidationStarted,
     WeightsLoaded,
+    WentBack,
 )
 from engine.recipe import Model
 from engine.run_folder import RunFolder, Status
@@ -141,6 +142,11 @@ def _sentence(event: Event, started: RunStarted | None) -> str:
                 f"{accuracy_name(started)} {percent(event.accuracy)}  lr {rate(event.lr)}  "
                 f"{number(event.clips_per_s, 3)} clips/s  data wait {percent(event.data_wait)}  "
                 f"ETA {duration(event.eta_s)}"
+            )
+        case WentBack():
+            return (
+                f"{event.reason}: went back to step {event.step} with half the learning rate, {event.lr_arithmetic} "
+                f"(retry {event.retry} of {event.retries})"
             )
         case ClipSkipped():
             return f"left out {event.path}: {event.reason}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from engine.atomic import atomic_write
@@ -26,18 +27,23 @@ _HEADER = """\
 
 
 class Quarantine:
-    """The clips of one `quarantine.txt`. Each addition is in the file before `add` returns."""
+    """The clips of one `quarantine.txt`. Each addition is in the file before `add` returns, unless the disk is full: then
+    it waits for the next one."""
 
     def __init__(self, path: Path):
         self.path = path
         self.reasons = read_quarantine(path)  # by name, in the order they were found
+        self._unwritten: dict[str, str] = {}
 
     def add(self, name: str, reason: str) -> bool:
         """Put a clip in; returns False, and changes nothing, where it is in already."""
         if name in self.reasons:
             return False
-        self.reasons[name] = reason
-        append_quarantine(self.path, name, reason)
+        self.reasons[name] = self._unwritten[name] = reason
+        with suppress(OSError):
+            for waiting in list(self._unwritten):
+                append_quarantine(self.path, waiting, self._unwritten[waiting])
+                del self._unwritten[waiting]
         return True
 
     def holds(self, clip: Clip) -> bool:

@@ -48,6 +48,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     list[str]: st.lists(TEXT, max_size=4),
     list[float]: st.lists(FLOAT, max_size=4),
+    list[int]: st.lists(st.integers(), max_size=4),
     list[list[Any]]: st.lists(st.tuples(TEXT, TEXT, st.integers()).map(list), max_size=3),
 }
 

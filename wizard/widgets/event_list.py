@@ -21,6 +21,7 @@ from engine.events import (
     Step,
     Validation,
     ValidationStarted,
+    WentBack,
 )
 from wizard.words import clock, describe
 
@@ -79,7 +80,7 @@ class EventList(VerticalScroll):
 
 def _mark(event: Event) -> tuple[str, str]:
     match event:
-        case Message(level="warning") | ClipSkipped() | RunInterrupted():
+        case Message(level="warning") | ClipSkipped() | RunInterrupted() | WentBack():
             return "!", "$warning"
         case RunFailed():
             return "✗", "$error"

@@ -9,10 +9,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from engine.advice import DATA_BOUND
 from engine.events import RunState
 from wizard.words import UNKNOWN, clock, count, memory, metric_name, number, other_metrics, percent, printable, rate
-
-DATA_BOUND = 0.5  # above this share of waiting, reading the clips decides how fast training is
 
 
 class Numbers(VerticalScroll):
@@ -61,6 +60,8 @@ def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
         yield "elapsed", Content(clock(state.last_time - started.t))
     if state.weights:
         yield "reused", Content(f"{percent(state.weights.backbone_share)} of the backbone")
+    if warnings := sum(message.level == "warning" for message in state.messages):
+        yield "warnings", Content.styled(f"{warnings}, see Events", "$warning")
     if state.skipped:
         bad = len({event.path for event in state.skipped})
         yield "left out", Content.styled(f"{count(bad, 'clip')}, see Events", "$warning")
