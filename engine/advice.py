@@ -7,7 +7,7 @@ and adds each warning to it once. A warning must be right: each waits until nois
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -179,7 +179,7 @@ def _loss_that_does_not_fall(course: Course) -> str:
     course_of_it = f"{first.loss:.3g} in epoch {first.number}, {last.loss:.3g} in epoch {last.number}"
     if min(before.loss, last.loss) > 1.2 * first.loss:
         return f"The training loss has risen: {course_of_it}. The learning rate is probably too large."
-    if min(before.loss, last.loss) > 0.98 * first.loss and last.accuracy < 0.9:
+    if min(epoch.loss for epoch in course.epochs[1:]) > 0.98 * first.loss and last.accuracy < 0.9:
         return (
             f"The training loss hardly moves: {course_of_it}. The learning rate may be too small, or too much of the "
             "network frozen; where it is a trained one already, there may be nothing left to learn."
@@ -202,23 +202,22 @@ def _validation_no_better_than_guessing(course: Course) -> str:
 
 
 def _overfitting(course: Course) -> str:
-    """The validation loss has risen three times in a row and by a tenth, without a better accuracy, while the training
-    loss fell."""
-    last = course.validations[-4:]
-    if len(last) < 4 or not all(math.isfinite(done.loss) for done in course.validations):
+    """Three validations' mean loss is well above what it was at its lowest, none of the three was the best, and the
+    training loss has fallen meanwhile. Single validations of a few hundred clips go up and down by a tenth."""
+    done = course.validations
+    losses = [_mean(one.loss for one in done[end - 3 : end]) for end in range(3, len(done) + 1)]
+    if not losses or not all(map(math.isfinite, losses)) or any(one.best for one in done[-3:]):
         return ""
-    lowest = min(course.validations, key=lambda done: done.loss)
-    rises = all(later.loss > earlier.loss for earlier, later in pairwise(last))
-    if not rises or last[-1].loss < 1.1 * lowest.loss or any(done.best for done in last[1:]):
-        return ""
-    training = {epoch.number: epoch.loss for epoch in course.epochs}
-    then, now = training.get(lowest.epoch), training.get(last[-1].epoch)
-    if then is None or now is None or now > 0.95 * then:
+    lowest = losses.index(min(losses))
+    then, now = done[lowest : lowest + 3], done[-3:]
+    trained_then, trained_now = (_training_loss(course, three) for three in (then, now))
+    if losses[-1] < 1.15 * losses[lowest] or not trained_now < 0.9 * trained_then:
         return ""
     return (
-        f"Overfitting since epoch {lowest.epoch}: the training loss fell from {then:.3g} to {now:.3g}, the validation "
-        f"loss rose from {lowest.loss:.3g} to {last[-1].loss:.3g}. best.pt keeps the best epoch; fewer epochs, a "
-        "smaller learning rate, more dropout or a frozen backbone ([schedule] freeze) would help."
+        f"Overfitting since epoch {then[-1].epoch}: the training loss fell from {trained_then:.3g} to "
+        f"{trained_now:.3g}, the validation loss rose from {losses[lowest]:.3g} to {losses[-1]:.3g} (means of three "
+        "epochs). best.pt keeps the best epoch; fewer epochs, a smaller learning rate, more dropout or a frozen "
+        "backbone ([schedule] freeze) would help."
     )
 
 
@@ -304,6 +303,17 @@ def _chance(course: Course) -> float:
     if course.recipe.dataset.balance == "sampler":
         return 1 / len(course.class_clips)
     return max(course.class_clips.values()) / max(sum(course.class_clips.values()), 1)
+
+
+def _training_loss(course: Course, validations: list[Validation]) -> float:
+    """Mean over the epochs of these validations; NaN where none of them was measured whole."""
+    epochs = {done.epoch for done in validations}
+    return _mean(epoch.loss for epoch in course.epochs if epoch.number in epochs)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else math.nan
 
 
 def _percent(share: float) -> str:

@@ -27,8 +27,8 @@ _HEADER = """\
 
 
 class Quarantine:
-    """The clips of one `quarantine.txt`. Each addition is in the file before `add` returns, unless the disk is full: then
-    it waits for the next one."""
+    """The clips of one `quarantine.txt`. Each addition is in the file before `add` returns, or, where the disk is full,
+    before the next one does."""
 
     def __init__(self, path: Path):
         self.path = path

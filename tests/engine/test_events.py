@@ -33,6 +33,7 @@ from engine.events import (
     Validation,
     ValidationStarted,
     WeightsLoaded,
+    WentBack,
     from_line,
     to_line,
 )
@@ -96,7 +97,7 @@ def fold(events: list[Event]) -> RunState:
 def test_names_are_the_class_names_in_snake_case() -> None:
     assert EVENTS["run_started"] is RunStarted
     assert EVENTS["step"] is Step
-    assert len(EVENTS) == 13
+    assert len(EVENTS) == 14
 
 
 @pytest.mark.parametrize("kind", EVENTS.values(), ids=EVENTS)
@@ -113,7 +114,7 @@ def test_every_event_comes_back_equal(kind: type[Event]) -> None:
 
 def test_a_line_is_what_the_design_says() -> None:
     line = to_line(Message(t=1.5, level="info", text="光流"))
-    assert line == '{"v":1,"event":"message","t":1.5,"level":"info","text":"光流"}'
+    assert line == '{"v":1,"event":"message","t":1.5,"level":"info","text":"光流","topic":""}'
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -314,6 +315,14 @@ def test_a_resumed_run_forgets_what_was_done_after_its_checkpoint() -> None:
 
     state.apply(step(8))
     assert [s.step for s in state.steps] == [2, 4, 6, 8]
+
+
+def test_a_retry_forgets_what_it_goes_back_over_and_has_another_rate() -> None:
+    state = fold([started(), step(2), step(4), validation(1, 0.5), step(6), validation(2, 0.9)])
+    state.apply(WentBack(3.0, 4, 2, "checkpoints/last.pt", 0.05, "lr 0.05", "the loss is nan at step 7", 1, 2))
+    assert [s.step for s in state.steps] == [2, 4] and [v.epoch for v in state.validations] == [1]
+    assert state.started is not None and (state.started.lr, state.started.lr_arithmetic) == (0.05, "lr 0.05")
+    assert state.ended is None
 
 
 def test_a_run_started_over_forgets_all_steps() -> None:

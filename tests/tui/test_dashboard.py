@@ -24,6 +24,7 @@ from engine.events import (
     RunInterrupted,
     StepBlock,
     ValidationStarted,
+    WentBack,
     to_line,
 )
 from engine.run_folder import RunFolder
@@ -133,6 +134,18 @@ async def test_a_resumed_run_takes_back_what_was_undone(live):
         loss = app.dashboard.query_one("#loss", Curve)
         assert [line.points.xs[-1] for line in loss.lines] == [90 / 40, 80 / 40]
         await until(pilot, lambda: "goes on after step 80" in screen_text(app))
+
+
+async def test_a_retry_takes_back_what_was_undone_and_is_told(live):
+    app = WatchApp(live)
+    async with app.run_test(size=(160, 30)) as pilot:
+        why = "the loss is nan at step 141 (clips: a.mp4)"
+        back = WentBack(BEGIN + 150, 80, 3, "checkpoints/last.pt", 0.00015625, "lr 0.005 × 8/256", why, 1, 2)
+        append(live, back, step_at(90, START))
+        await until(pilot, lambda: "step 90/320" in screen_text(app))
+        loss = app.dashboard.query_one("#loss", Curve)
+        assert [line.points.xs[-1] for line in loss.lines] == [90 / 40, 80 / 40]
+        await until(pilot, lambda: "! the loss is nan at step 141" in screen_text(app))
 
 
 async def test_a_loss_that_is_not_a_number_is_shown_as_such(live):
