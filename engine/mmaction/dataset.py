@@ -50,13 +50,16 @@ def _places(train: Section, val: Section, draft: Draft) -> None:
 
 def _read_options(dataset: Section, draft: Draft) -> None:
     dataset.without_influence("type", "ann_file", "data_prefix", "data_root", "pipeline", "test_mode", "num_classes")
-    dataset.without_influence("multi_class")  # the head says it too
+    if dataset.take("multi_class", False) and dataset.kind() == "VideoDataset":  # the head says it too
+        draft.leave_out(f"{dataset.name('multi_class')} with lists of videos", "such lists give a video one class here")
     dataset.expect("delimiter", " ", why="columns are parted by a space in lists of this format")
     dataset.without_influence("modality")  # the model is told
     dataset.expect("sample_by_class", False)
     dataset.without_influence("power")  # of sample_by_class
-    dataset.expect("num_repeats", 1)
-    dataset.expect("sample_once", False)
+    repeats = dataset.take("num_repeats", 1)
+    if repeats != 1:
+        draft.leave_out(f"{dataset.name('num_repeats')} = {repeats}", "a batch shows each of its clips once here")
+    dataset.without_influence("sample_once")  # how the views of a clip are taken
     dataset.expect("dynamic_length", False)
     if dataset.kind() == "RawframeDataset":
         _read_names_of_frames(dataset, draft)

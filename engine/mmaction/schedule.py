@@ -62,16 +62,19 @@ def _read_batch(parts: Parts, accumulated: int, sources: Mapping[Path, str], dra
     """The batch on one GPU, and the batch on all of them, which lr is meant for."""
     if parts.batch_size is None:
         return
-    batch = int(parts.batch_size) * accumulated
+    repeats = int(parts.train.values.get("num_repeats", 1)) if parts.train.kind() == "RepeatAugDataset" else 1
+    batch = int(parts.batch_size) * accumulated * repeats
     times = f" x {accumulated} accumulated" if accumulated > 1 else ""
+    times += f" x {repeats} views of each" if repeats > 1 else ""
     draft.set("schedule.batch_size", batch, f"{parts.batch_size_source}{times}, on each GPU")
     if accumulated > 1:
-        draft.set("schedule.micro_batch_size", int(parts.batch_size), parts.batch_size_source)
+        draft.set("schedule.micro_batch_size", batch // accumulated, parts.batch_size_source)
     scaling = parts.whole.part("auto_scale_lr")
     scaling.without_influence("enable")
     base = scaling.number("base_batch_size")
     if base is not None:
-        draft.set("schedule.lr_batch_size", base, scaling.name("base_batch_size"))
+        views = f" x {repeats} views of each" if repeats > 1 else ""
+        draft.set("schedule.lr_batch_size", int(base) * repeats, scaling.name("base_batch_size") + views)
         return
     gpus, why = _gpus(sources, draft)
     draft.set("schedule.lr_batch_size", gpus * batch, f"{gpus} GPUs x {batch} clips; {why}")
@@ -333,9 +336,8 @@ def _read_intervals(whole: Section, draft: Draft) -> None:
     hooks = whole.part("default_hooks")
     holder = whole.part("checkpoint_config") if "checkpoint_config" in whole else hooks.part("checkpoint")
     draft.set("schedule.checkpoint_interval", holder.number("interval", 1), holder.name("interval"))
-    kept = holder.number("max_keep_ckpts", -1)
-    if draft.has("schedule.keep_checkpoints"):
-        draft.set("schedule.keep_checkpoints", max(kept, 0), holder.name("max_keep_ckpts"))
+    if "max_keep_ckpts" in holder:
+        draft.set("schedule.keep_checkpoints", max(holder.number("max_keep_ckpts"), 0), holder.name("max_keep_ckpts"))
     holder.without_influence("type", "save_best", "by_epoch", "save_optimizer", "rule")
     hooks.without_influence(*hooks.values)
 

@@ -240,6 +240,16 @@ def test_a_3d_network_is_carried_over(backbone: str, expected: dict[str, Any], t
     assert [sentence for sentence in found.left_out if "pipeline" not in sentence] == []
 
 
+PRESETS = ["c2d-r50", "slowonly-r50", "i3d-r50", "i3d-r50", "slowfast-r50", "slowfast-r50", "r2plus1d-r34",
+           "swin3d-t", "mvit-s"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("backbone", "preset"), zip([row[0] for row in BACKBONES], PRESETS, strict=True))
+def test_the_nearest_preset_has_the_same_network(backbone: str, preset: str, tmp_path: Path) -> None:
+    model = f"model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))"
+    assert new(tmp_path, CLIPS + model).preset == f"{preset}-kinetics400"
+
+
 BUILT_OTHERWISE = {
     "conv1_kernel=(3, 7, 7)": "conv1_kernel = (3, 7, 7): it is always (1, 7, 7) here",
     "pool1_stride_t=2": "pool1_stride_t = 2: it is always 1 here",
