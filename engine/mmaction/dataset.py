@@ -28,8 +28,6 @@ def read_dataset(train: Section, val: Section, test: Section, draft: Draft) -> N
         if dataset is not shown:  # what both say is told once
             dataset.without_influence(*(key for key, held in dataset.values.items() if shown.values.get(key) == held))
         _read_options(dataset, draft)
-    if _list_of(shown).endswith(".json") and kind != "RawframeDataset":
-        draft.leave_out(f"{shown.name('ann_file')} = {_list_of(shown)!r}", "lists are text here, a line for each clip")
     if val.values and test.values and _list_of(val) != _list_of(test):
         draft.leave_out(f"{test.name('ann_file')} = {_list_of(test)!r}", "`ftwiz test` measures the validation clips")
 
@@ -50,12 +48,14 @@ def _places(train: Section, val: Section, draft: Draft) -> None:
 
 def _read_options(dataset: Section, draft: Draft) -> None:
     dataset.without_influence("type", "ann_file", "data_prefix", "data_root", "pipeline", "test_mode", "num_classes")
-    if dataset.take("multi_class", False) and dataset.kind() == "VideoDataset":  # the head says it too
-        draft.leave_out(f"{dataset.name('multi_class')} with lists of videos", "such lists give a video one class here")
+    dataset.without_influence("multi_class")  # the head says it too
     dataset.expect("delimiter", " ", why="columns are parted by a space in lists of this format")
     dataset.without_influence("modality")  # the model is told
-    dataset.expect("sample_by_class", False)
-    dataset.without_influence("power")  # of sample_by_class
+    power = dataset.take("power", 0)
+    if dataset.take("sample_by_class", False):
+        draft.set("dataset.balance", "sampler", dataset.name("sample_by_class"))
+        if power:
+            draft.leave_out(f"{dataset.name('power')} = {power:g}", "every class is drawn equally often here")
     repeats = dataset.take("num_repeats", 1)
     if repeats != 1:
         draft.leave_out(f"{dataset.name('num_repeats')} = {repeats}", "a batch shows each of its clips once here")

@@ -144,6 +144,7 @@ CARRIED = [
      {"schedule.mixup": 0.8, "schedule.cutmix": 1.0}),
     (DATASET.format("data_root='mine', ann_file='train.txt', data_prefix=dict(video='clips')"),
      {"dataset.root": "mine/clips", "dataset.train_list": "mine/train.txt"}),
+    (DATASET.format("sample_by_class=True"), {"dataset.balance": "sampler"}),
     (PIPELINE.format("dict(type='Resize', scale=(-1, 320)), dict(type='RandomCrop', size=192)"),
      {"dataset.crop": "random", "dataset.short_side": 320, "dataset.frame_size": 192, "dataset.flip": 0.0}),
     (PIPELINE.format("dict(type='Resize', scale=(-1, 128)), dict(type='RandomCrop', size=112)"),
@@ -391,7 +392,7 @@ LEFT_OUT = [
      "loss_weight = 160: the loss is a sum over the classes here"),
     (DATASET.format("type='MyDataset'"), 'dataset.type = "MyDataset": name your data in [dataset] yourself'),
     (DATASET.format("delimiter=','"), "dataset.delimiter = ','"),
-    (DATASET.format("sample_by_class=True, power=.5"), "sample_by_class = True"),
+    (DATASET.format("sample_by_class=True, power=.5"), "power = 0.5: every class is drawn equally often here"),
     ("train_dataloader = dict(dataset=dict(_delete_=True, type='RepeatDataset', times=10, dataset="
      "{{_base_.train_dataloader.dataset}}))", "times = 10: multiply [schedule] epochs"),
     ("train_dataloader = dict(dataset=[{{_base_.train_dataloader.dataset}}, dict(type='ImageDataset', x=1)])",
