@@ -10,13 +10,13 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from engine.atomic import write_text
-from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable, Note
 from engine.dataset.formats.classes import (
     base_note,
     named_classes,
@@ -31,6 +31,7 @@ from engine.dataset.formats.files import (
     is_video,
     missing_note,
     require_folder,
+    some,
     subfolders,
 )
 from engine.dataset.formats.folders import SPLIT_NAMES
@@ -46,6 +47,7 @@ from engine.dataset.formats.lists import (
     numbered_lines,
     videos_of,
 )
+from engine.dataset.formats.segments import seconds
 from engine.errors import DataError
 from engine.recipe import Dataset
 
@@ -57,6 +59,8 @@ _LABEL_COLUMNS = ("label", "labels", "class", "class_name", "label_name", "categ
 _EXTENSIONS = "|".join(sorted(extension[1:] for extension in VIDEO_EXTENSIONS))
 _SPLIT_COLUMNS = ("split", "subset")
 _GROUP_COLUMNS = ("source", "group")
+# Of a part of an untrimmed video, in seconds. Not Kinetics' time_start and time_end: its videos are cut already.
+_START_COLUMNS, _END_COLUMNS = ("start", "start_time", "start_seconds"), ("end", "end_time", "end_seconds")
 # A path may hold spaces and a label too; the extension tells where one ends.
 _SPACED = re.compile(rf"(.*\.(?:{_EXTENSIONS}))\s+(\S.*)", re.IGNORECASE)
 _HAS_VIDEO = re.compile(rf"\.(?:{_EXTENSIONS})(?:[\s,\"]|$)", re.IGNORECASE)
@@ -67,7 +71,8 @@ _PROBES = 200
 def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
     """Ids keep their numbers, named by [dataset] classes. Names are sorted, or in the order of [dataset] classes.
 
-    A list with a column `split` is both lists; one that stands alone is split here.
+    A list with a column `split` is both lists; one that stands alone is split here. With the columns `start` and `end`
+    (seconds; an empty end is that of the file), a clip is a part of its video.
     """
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
@@ -97,35 +102,49 @@ def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
 
 
 def write_split(path: Path, lists: ClipLists, dataset: Dataset) -> None:
-    """Write a split as one list with the columns path, label, split and source, which `read` takes for both lists.
+    """Write a split as one list with the columns path, label, split and source (and start and end, where clips are
+    parts of videos), which `read` takes for both lists.
 
     Paths are relative to [dataset] root. Raises DataError where a list of videos and names cannot say it.
     """
     refuse = "a list of videos and labels cannot say it, so the split must stay as the dataset has it"
     for clip in (*lists.train, *lists.val):
-        if clip.name != clip.path or clip.num_frames:
-            raise DataError(f"{clip.name} is a part of a file; {refuse}.")
+        if clip.num_frames:
+            raise DataError(f"{clip.name} is a folder of frames; {refuse}.")
     if numbers := [name for place, name in enumerate(lists.classes) if _is_id(name) and name != str(place)]:
         raise DataError(f"The class name {numbers[0]} would be taken for an id; {refuse}.")
     if lists.multi_label and (names := [name for name in lists.classes if labels_in(name) != (name,)]):
         raise DataError(f"The class name {names[0]} would be taken for several; {refuse}.")
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "split", "source"))
+    with_parts = any(clip.start or clip.end for clip in (*lists.train, *lists.val))
+    rows.writerow(("path", "label", "split", "source") + (("start", "end") if with_parts else ()))
     for split, clips in (("train", lists.train), ("val", lists.val)):
         for clip in clips:
+            part = (clip.start, clip.end or "") if with_parts else ()
             label = SEPARATOR.join(lists.classes[label] for label in clip.all_labels)
-            rows.writerow((below_root(clip.path, dataset), label, split, clip.group))
+            rows.writerow((below_root(clip.path, dataset), label, split, clip.group, *part))
     write_text(path, text.getvalue())
 
 
 @dataclass
 class _List:
-    """The rows of one split. groups: the source of each, where a column says so."""
+    """The rows of one split. groups: the source of each, parts: its start and end, where columns say so."""
 
     path: Path
     rows: list[NamedEntry]
     groups: list[str] | None = None
+    parts: list[tuple[float, float]] | None = None
+
+    def only(self, places: Iterable[int], rows: list[NamedEntry] | None = None) -> _List:
+        """Some of the rows, in an order; or others (`rows`) made of the rows at these places."""
+        places = list(places)
+        return _List(
+            self.path,
+            rows if rows is not None else [self.rows[at] for at in places],
+            self.groups and [self.groups[at] for at in places],
+            self.parts and [self.parts[at] for at in places],
+        )
 
 
 def metadata_in(folder: Path) -> tuple[Path, Path] | None:
@@ -233,10 +252,28 @@ def _lists(dataset: Dataset) -> list[_List]:
         train, val = found
     else:
         train, val = find_one_or_two(dataset, ".csv", otherwise=dataset.root)
-    listed = _List(train, read_list(train), _column(train, _GROUP_COLUMNS))
+    listed = _read(train)
     if val in (None, train) and (splits := _column(train, _SPLIT_COLUMNS)):
         return _by_split(listed, splits)
-    return [listed] if val is None else [listed, _List(val, read_list(val), _column(val, _GROUP_COLUMNS))]
+    return [listed] if val is None else [listed, _read(val)]
+
+
+def _read(path: Path) -> _List:
+    rows = read_list(path)
+    starts, ends = _column(path, _START_COLUMNS), _column(path, _END_COLUMNS)
+    return _List(
+        path, rows, _column(path, _GROUP_COLUMNS), _parts(path, rows, starts, ends) if starts or ends else None
+    )
+
+
+def _parts(
+    path: Path, rows: list[NamedEntry], starts: list[str] | None, ends: list[str] | None
+) -> list[tuple[float, float]]:
+    nothing = [""] * len(rows)
+    return [
+        (seconds(start or 0, f"{path}:{line}"), seconds(end or 0, f"{path}:{line}"))
+        for start, end, (_, _, line) in zip(starts or nothing, ends or nothing, rows, strict=True)
+    ]
 
 
 def _column(path: Path, names: tuple[str, ...]) -> list[str] | None:
@@ -244,7 +281,8 @@ def _column(path: Path, names: tuple[str, ...]) -> list[str] | None:
     _, first = next(numbered_lines(path), (0, ""))
     for delimiter in (",", "\t"):
         header = _header(first, delimiter)
-        if set(header) & set(_PATH_COLUMNS) and (at := next((header.index(n) for n in names if n in header), None)):
+        at = next((header.index(name) for name in names if name in header), None)
+        if set(header) & set(_PATH_COLUMNS) and at is not None:
             return [fields[at] if len(fields) > at else "" for _, fields in islice(csv_rows(path, delimiter), 1, None)]
     return None
 
@@ -259,11 +297,7 @@ def _by_split(listed: _List, splits: list[str]) -> list[_List]:
     if "train" not in rows:
         raise DataError(f"{listed.path}: no row's split is train.")
     parts = [rows["train"], rows.get("val") or rows.get("test") or []]
-    return [
-        _List(listed.path, [listed.rows[at] for at in part], listed.groups and [listed.groups[at] for at in part])
-        for part in parts
-        if part
-    ]
+    return [listed.only(part) for part in parts if part]
 
 
 def _one_label_a_row(listed: _List, classes: Sequence[str]) -> _List:
@@ -272,12 +306,12 @@ def _one_label_a_row(listed: _List, classes: Sequence[str]) -> _List:
     if all(len(names) == 1 and names[0] == cell for cell, names in labels.items()):
         return listed
     rows: list[NamedEntry] = []
-    groups: list[str] = []
+    places: list[int] = []
     for place, (video, cell, line) in enumerate(listed.rows):
         names = labels.get(cell, (cell,))
         rows += [(video, name, line) for name in names]
-        groups += [listed.groups[place]] * len(names) if listed.groups else []
-    return _List(listed.path, rows, groups or None)
+        places += [place] * len(names)
+    return listed.only(places, rows)
 
 
 def labels_in(cell: str) -> tuple[str, ...]:
@@ -326,20 +360,29 @@ def _clips(
     start, where = _start(entries, source, root, disk)
     clips = ClipPacker()
     missing: list[str] = []
+    empty: list[str] = []
     for place, video, labels in videos_of(entries):
-        if path := disk.find(os.path.join(start, video)):
-            group = (listed.groups[place] if listed.groups else "") or group_in_name(os.path.basename(video))
-            clips.append(Clip(path, labels[0], group, labels if several else ()))
-        else:
+        path = disk.find(os.path.join(start, video))
+        begin, end = listed.parts[place] if listed.parts else (0.0, 0.0)
+        if path is None:
             missing.append(video)
-    total = len(clips) + len(missing)
-    if not clips:
+        elif begin < 0 or end < 0 or (end and end <= begin):
+            empty.append(f"line {entries[place][2]}")
+        else:
+            group = (listed.groups[place] if listed.groups else "") or group_in_name(os.path.basename(video))
+            clips.append(Clip(path, labels[0], group, labels if several else (), begin, end))
+    total = len(clips) + len(missing) + len(empty)
+    if not clips and missing:
         raise DataError(
             f"none of the {counted(total, 'video')} listed in {source} is there; the first would be "
             f"{os.path.join(root, missing[0])}, and neither the list's folder nor the working folder has it; correct "
             f"[dataset] {key}."
         )
-    return clips.table(missing), (f"Paths in {source} {where}.", *missing_note(missing, total, source))
+    notes = (f"Paths in {source} {where}.", *missing_note(missing, total, source))
+    if empty:
+        what = f"{counted(len(empty), 'part')} in {source} left out, because the end is not after the start"
+        notes += (Note(f"{what}: {some(empty)}.", "segments", empty),)
+    return clips.table(missing), notes
 
 
 def _start(listed: list[Entry], source: Path, root: Path, disk: Disk) -> tuple[str, str]:

@@ -70,6 +70,20 @@ def test_every_dialect_reads_the_same(dialect: str, rows: list[tuple[str, str]],
     ]  # fmt: skip
 
 
+def test_columns_start_and_end_make_parts_of_untrimmed_videos(tmp_path: Path) -> None:
+    rows = ["a/1.mp4,walk,1.5,3", "a/1.mp4,run,3,", "my clips/2 b.avi,run,,2.25", "a/3.mp4,run,9,8", "a/3.mp4,run,2,2"]
+    source = dataset(tmp_path, "\n".join(["path,label,start,end", *rows]), "path,label\na/3.mp4,walk\n")
+    lists = read_clips(source)
+    assert [(Path(clip.path).name, clip.label, clip.start, clip.end) for clip in lists.train] == [
+        ("1.mp4", 1, 1.5, 3.0), ("1.mp4", 0, 3.0, 0.0), ("2 b.avi", 0, 0.0, 2.25),
+    ]  # fmt: skip
+    assert [(clip.start, clip.end) for clip in lists.val] == [(0.0, 0.0)]
+    told = "2 parts in {} left out, because the end is not after the start: line 5, line 6."
+    assert told.format(tmp_path / "lists/train.csv") in lists.notes
+    write(tmp_path / "lists/train.csv", "path,label,start,end\na/1.mp4,walk,1,2\na/1.mp4,run,two,3\n")
+    assert "train.csv:3: two is not a time in seconds" in refusal(source)
+
+
 def test_columns_are_read_by_name(tmp_path: Path) -> None:
     source = dataset(tmp_path, 'id,label,path\n7,"walk, slowly",a/1.mp4\n8,run,"my clips/2 b.avi"\n')
     lists = read_clips(source)

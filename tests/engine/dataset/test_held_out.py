@@ -175,6 +175,19 @@ def test_a_written_split_reads_back_as_the_same_split(videos: Path, tmp_path: Pa
     assert (read.train, read.val, read.classes) == (made.train, made.val, made.classes)
 
 
+def test_a_written_split_of_parts_of_videos_reads_back_as_the_same_split(videos: Path, tmp_path: Path) -> None:
+    """All parts of a video are on one side."""
+    files = sorted(str(path.relative_to(videos)) for path in videos.rglob("*.mp4"))
+    rows = [f"{file},{file.split('/')[0]},{n},{n + 1 or ''}" for file in files for n in range(3)]
+    whole = write(tmp_path / "all.csv", "path,label,start,end\n" + "\n".join(rows))
+    dataset = Dataset(format="csv", root=str(videos), train_list=str(whole), val_fraction=0.25)
+    made = read_clips(dataset)
+    assert made.val and not {*made.train.paths()} & {*made.val.paths()}
+    write_split(tmp_path / "split.csv", made, dataset)
+    read = read_clips(Dataset(format="csv", root=str(videos), train_list=str(tmp_path / "split.csv")))
+    assert (read.train, read.val, read.classes) == (made.train, made.val, made.classes)
+
+
 def test_class_names_that_are_numbers_are_not_written_as_ids(tmp_path: Path) -> None:
     make(tmp_path, *(f"{name}/{n}.mp4" for name in "123" for n in range(3)))
     dataset = Dataset(root=str(tmp_path))
