@@ -26,6 +26,7 @@ import torch
 
 from engine.atomic import atomic_write
 from engine.errors import WeightsError
+from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved, record_checkpoint
 from engine.recipe import Recipe, document_of, to_toml
 from engine.run_folder import LAST, PREVIOUS, RunFolder
@@ -83,8 +84,9 @@ def _torch_save(document: dict[str, Any], file: Any) -> None:
 
 
 def weights_in(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """What a checkpoint of ours was measured with: the moving average of the weights where there is one."""
-    return checkpoint["average"] or checkpoint["model"]
+    """What a checkpoint of ours was measured with: the moving average of the weights where there is one, each LoRA
+    correction added to its layer."""
+    return merged(checkpoint["average"] or checkpoint["model"])
 
 
 def keep_as(checkpoint: Path, name: str) -> None:

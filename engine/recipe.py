@@ -365,6 +365,8 @@ class Schedule(Table):
     """What keeps its pretrained weights: none, the stem, the stem and the first N stages (stages:2), the backbone."""
     unfreeze_at_epoch: int = Field(default=0, ge=0)
     """The epoch from which everything learns again. 0: what is frozen stays frozen."""
+    lora: int = Field(default=0, ge=0)
+    """LoRA's rank: of a transformer, only small corrections of its linear layers learn. 0: none. Needs ftwiz[lora]."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """Each stage of the backbone learns so many times as fast as the one behind it (0.65 to 0.9 suit transformers)."""
     ema: Fraction = 0.0

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from engine import recipe
 from engine.errors import RecipeError
 from engine.learning_rate import lr_at, scaled_lr
+from engine.lora import is_correction
 
 # --- what is frozen ---------------------------------------------------------------------------------------------------
 
@@ -22,7 +23,8 @@ def set_frozen(model: nn.Module, schedule: recipe.Schedule, epoch: int) -> None:
     with its pretrained statistics. Call it after `model.train()`, at the start of every epoch."""
     prefixes = frozen_parts(model, schedule) if is_frozen_at(schedule, epoch) else ()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not _is_in(name, prefixes))
+        is_corrected = schedule.lora > 0 and _is_in(name, ("backbone",)) and not is_correction(name)
+        parameter.requires_grad_(not is_corrected and not _is_in(name, prefixes))
     for name, module in model.named_modules():
         if _is_in(name, prefixes):
             module.eval()

@@ -47,6 +47,7 @@ from engine.device import (
 from engine.errors import DeviceError, RecipeError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
+from engine.lora import add_corrections
 from engine.loss import ClipLoss, build_loss
 from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
 from engine.meter import Meter
@@ -266,6 +267,8 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
 
     model = build_model(recipe)
     report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
+    if recipe.schedule.lora:
+        add_corrections(model, recipe)
     model.to(device)
     if choose_channels_last(recipe.run.channels_last, device):
         store_channels_last(model)
@@ -275,6 +278,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     if recipe.run.compile:
         model.compile()
 
+    set_frozen(model, recipe.schedule, epoch=max(1, recipe.schedule.unfreeze_at_epoch))
     optimizer = build_optimizer(model, recipe, device)
     batches = Batches(
         len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
@@ -479,12 +483,14 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
 
 def _say_what_is_frozen(training: Training) -> None:
     schedule = training.recipe.schedule
-    if not is_frozen_at(schedule, training.epoch):
-        return
-    parameters = list(training.model.parameters())
-    learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    until = f" until epoch {schedule.unfreeze_at_epoch}" if schedule.unfreeze_at_epoch else ""
-    training.say(
-        f'Frozen{until}: freeze = "{schedule.freeze}". {learning:,} of {sum(p.numel() for p in parameters):,} '
-        "parameters learn."
-    )
+    what = []
+    if schedule.lora:
+        what.append(f"LoRA of rank {schedule.lora}")
+    if is_frozen_at(schedule, training.epoch):
+        until = f" until epoch {schedule.unfreeze_at_epoch}" if schedule.unfreeze_at_epoch else ""
+        what.append(f'freeze = "{schedule.freeze}"{until}')
+    if what:
+        parameters = list(training.model.parameters())
+        learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+        all_of_them = sum(parameter.numel() for parameter in parameters)
+        training.say(f"{', '.join(what)}: {learning:,} of {all_of_them:,} parameters learn.")

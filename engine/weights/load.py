@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from engine.errors import WeightsError
+from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
@@ -237,7 +238,7 @@ def damage_in(path: Path) -> str:
 
 
 def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    found = {key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)}
+    found = merged({key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)})
     if not found:
         keys = ", ".join(str(key) for key in list(document)[:5]) or "none"
         raise WeightsError(f"{path} holds no state dict: there are no tensors in it (its keys: {keys}).")

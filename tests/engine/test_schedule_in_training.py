@@ -190,7 +190,7 @@ def test_what_is_frozen_stays_bit_for_bit_with_its_statistics(
 ) -> None:
     run = train("frozen", model=RESNET, schedule=f'freeze = "{freeze}"\nweight_decay = 0.1\nlr = 0.05')
     assert changed(start, weights(run)) == learning
-    said = [text for text in messages(run) if text.startswith("Frozen")]
+    said = [text for text in messages(run) if text.startswith("freeze = ")]
     assert bool(said) == (freeze != "none")
     if freeze == "backbone":
         assert " 387 of 307,923 parameters" in said[0]  # 128 features x 3 classes + 3

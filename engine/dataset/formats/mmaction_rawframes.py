@@ -297,6 +297,6 @@ def _shorter_than_listed(frames: FrameList, names: FrameNames, flow: bool) -> tu
     verb = "holds" if len(short) == 1 else "hold"
     way_out = "" if frames.with_offset else ', unless [dataset] frame_counts = "disk"'
     return (
-        f"{len(short)} of the folders looked into {verb} fewer images than {frames.source} says: {short[0]}; such clips "
-        f"are left out{way_out}.",
+        f"{len(short)} of the folders looked into {verb} fewer images than {frames.source} says: {short[0]}; such "
+        f"clips are left out{way_out}.",
     )
