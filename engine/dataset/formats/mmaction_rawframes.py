@@ -43,6 +43,16 @@ class Row(NamedTuple):
     line: int
 
 
+class Listed(NamedTuple):
+    """A row whose columns are understood. offset: frames of the folder before the clip's first. labels count from 0."""
+
+    folder: str
+    offset: int
+    frames: int
+    labels: tuple[int, ...]
+    line: int
+
+
 @dataclass
 class FrameList:
     """A list as read. with_offset: whether `numbers` begin with an offset; None: not known yet."""
@@ -50,23 +60,24 @@ class FrameList:
     source: Path
     rows: list[Row]
     with_offset: bool | None = None
-    first_label: int = 0
     missing: list[str] = field(default_factory=list)
 
     @property
     def is_json(self) -> bool:
         return _is_json(self.source)
 
-    def parts(self, row: Row) -> tuple[int, int, tuple[int, ...]]:
-        """(frames before the first, frames, labels) of a row."""
-        if self.with_offset:
-            return row.numbers[0], row.numbers[1], self._labels(row.numbers[2:], row)
-        return 0, row.numbers[0], self._labels(row.numbers[1:], row)
-
-    def _labels(self, listed: tuple[int, ...], row: Row) -> tuple[int, ...]:
-        if self.first_label and 0 in listed:
-            raise DataError(f"{self.source}:{row.line}: label 0, but [dataset] first_label is 1; set it to 0.")
-        return tuple(label - self.first_label for label in listed)
+    def listed(self, first_label: int) -> list[Listed]:
+        """The rows, once with_offset is known. first_label: the id of the first class, as the list counts."""
+        shift = 1 if self.with_offset else 0
+        found: list[Listed] = []
+        for folder, numbers, line in self.rows:
+            labels = numbers[shift + 1 :]
+            if first_label:
+                if 0 in labels:
+                    raise DataError(f"{self.source}:{line}: label 0, but [dataset] first_label is 1; set it to 0.")
+                labels = tuple(label - first_label for label in labels)
+            found.append(Listed(folder, numbers[0] if shift else 0, numbers[shift], labels, line))
+        return found
 
 
 def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
@@ -75,7 +86,7 @@ def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
     root = require_folder(dataset.root, "root")
     val_root = require_folder(dataset.val_root, "val_root") if dataset.val_root else root
     sources = [source for source in find_one_or_two(dataset, text_or_json(dataset)) if source]
-    lists = [read_list(source, dataset.first_label) for source in sources]
+    lists = [read_list(source) for source in sources]
     _keep_those_on_disk(lists[0], root, "root")
     for frames in lists[1:]:
         _keep_those_on_disk(frames, val_root, "val_root" if dataset.val_root else "root")
@@ -83,34 +94,33 @@ def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
     folders = [list(dict.fromkeys(row.folder for row in frames.rows)) for frames in lists]
     names = detect([*_spread(folders[0], 15), *_spread(folders[-1], 5)], dataset, flow)
     notes = names.notes() + _settle_columns(lists, dataset, names.template, flow)
-    ids = [label for frames in lists for row in frames.rows for label in frames.parts(row)[2]]
-    classes = numbered_classes(dataset.classes, num_classes, max(ids))
-    for frames in lists:
-        entries = [(row.folder, max(frames.parts(row)[2]), row.line) for row in frames.rows]
-        require_labels_inside(entries, frames.source, len(classes), min(ids), dataset.first_label)
-
-    several = any(len(frames.parts(row)[2]) > 1 for frames in lists for row in frames.rows)
-    clips = [_clips(frames, names.start_index, several, dataset.frame_counts == "disk") for frames in lists]
-    for frames in lists:
-        notes += missing_note(frames.missing, len(frames.rows) + len(frames.missing), frames.source, "folder")
-        notes += _without_frames(frames) + _shorter_than_listed(frames, names, flow)
+    listed = [frames.listed(dataset.first_label) for frames in lists]
+    lowest = min(min(row.labels) for rows in listed for row in rows)
+    highest = max(max(row.labels) for rows in listed for row in rows)
+    classes = numbered_classes(dataset.classes, num_classes, highest)
+    several = any(len(row.labels) > 1 for rows in listed for row in rows)
+    clips: list[ClipTable] = []
+    for frames, rows in zip(lists, listed, strict=True):
+        labels = [(row.folder, max(row.labels), row.line) for row in rows]
+        require_labels_inside(labels, frames.source, len(classes), lowest, dataset.first_label)
+        clips.append(_clips(rows, frames.missing, names.start_index, several, dataset.frame_counts == "disk"))
+        notes += missing_note(frames.missing, len(rows) + len(frames.missing), frames.source, "folder")
+        notes += _without_frames(rows, frames.source) + _shorter_than_listed(rows, frames, names, flow)
     decided: dict[str, Any] = {"filename_template": names.template, "start_index": names.start_index}
     if texts := [frames for frames in lists if not frames.is_json]:
         decided["with_offset"] = texts[0].with_offset
-    notes += base_note(min(ids), sources[0])
+    notes += base_note(lowest, sources[0])
     if len(clips) == 1:
         train, val, how = hold_out(clips[0], classes, dataset)
         return ClipLists(classes, train, val, notes + how, decided)
     return ClipLists(classes, clips[0], clips[1], notes, decided)
 
 
-def read_list(path: Path, first_label: int = 0) -> FrameList:
-    """The rows of a list; labels count from 0 in what its parts are. DataError names the line that is not a folder and
-    numbers."""
+def read_list(path: Path) -> FrameList:
+    """The rows of a list. DataError names the line that is not a folder and numbers."""
     found = _read_json(path) if _is_json(path) else _read_text(path)
     if not found.rows:
         raise DataError(f"{path} lists no folder.")
-    found.first_label = first_label
     return found
 
 
@@ -179,7 +189,7 @@ def _keep_those_on_disk(frames: FrameList, root: Path, key: str) -> None:
     for row in frames.rows:
         path = os.path.join(root, row.folder).rstrip("/")
         if disk.find(path):
-            there.append(row._replace(folder=path))
+            there.append(Row(path, row.numbers, row.line))
         else:
             frames.missing.append(row.folder)
     if not there:
@@ -257,41 +267,40 @@ def _as_disk_says(lists: Sequence[FrameList], template: str, flow: bool) -> tupl
 # --- clips ------------------------------------------------------------------------------------------------------------
 
 
-def _clips(frames: FrameList, start_index: int, several: bool, count_on_disk: bool) -> ClipTable:
+def _clips(
+    rows: Sequence[Listed], missing: Sequence[str], start_index: int, several: bool, count_on_disk: bool
+) -> ClipTable:
     clips = ClipPacker()
-    for row in frames.rows:
-        offset, count, labels = frames.parts(row)
-        if not count:
+    for folder, offset, frames, labels, _ in rows:
+        if not frames:
             continue  # in a clip, 0 would mean all there are
-        group = group_in_name(f"{os.path.basename(row.folder)}.")
+        group = group_in_name(f"{os.path.basename(folder)}.")
         whole = count_on_disk and not offset
         clips.append(
             Clip(
-                row.folder, labels[0], group, labels if several else (),
-                first_frame=start_index + offset, num_frames=0 if whole else count,
+                folder, labels[0], group, labels if several else (),
+                first_frame=start_index + offset, num_frames=0 if whole else frames,
             )
         )  # fmt: skip
-    return clips.table(frames.missing)
+    return clips.table(missing)
 
 
-def _without_frames(frames: FrameList) -> tuple[str, ...]:
-    empty = [row.folder for row in frames.rows if not frames.parts(row)[1]]
+def _without_frames(rows: Sequence[Listed], source: Path) -> tuple[str, ...]:
+    empty = [row.folder for row in rows if not row.frames]
     if not empty:
         return ()
     are = "is" if len(empty) == 1 else "are"
-    return (
-        f"{counted(len(empty), 'folder')} {are} listed in {frames.source} with 0 frames and left out, e.g. {empty[0]}.",
-    )
+    return (f"{counted(len(empty), 'folder')} {are} listed in {source} with 0 frames and left out, e.g. {empty[0]}.",)
 
 
-def _shorter_than_listed(frames: FrameList, names: FrameNames, flow: bool) -> tuple[str, ...]:
+def _shorter_than_listed(rows: Sequence[Listed], frames: FrameList, names: FrameNames, flow: bool) -> tuple[str, ...]:
     """The sentence on folders, of those that were looked into, with fewer images than the list says."""
     short = []
-    for row in frames.rows:
-        if images := names.seen.get(row.folder):
-            offset, count, _ = frames.parts(row)
-            if images.last + (1 if flow else 0) < names.start_index + offset + count - 1:
-                short.append(f"{row.folder} has {images.count}, not {offset + count}")
+    for row in rows:
+        images = names.seen.get(row.folder)
+        last = names.start_index + row.offset + row.frames - 1
+        if images and images.last + (1 if flow else 0) < last:
+            short.append(f"{row.folder} has {images.count}, not {row.offset + row.frames}")
     if not short:
         return ()
     verb = "holds" if len(short) == 1 else "hold"
