@@ -321,7 +321,7 @@ def _as_mmaction_rawframes(path: Path, annotations: Path | None) -> _Guess | Non
     pairs = [
         pair
         for folder in _places(path, annotations)
-        for kind in (".txt", ".json")
+        for kind in (".txt", ".csv", ".json")
         for pair in _pairs(folder, kind, mmaction_rawframes.is_list)
     ]
     if not pairs:
@@ -449,22 +449,34 @@ def _as_csv(path: Path, annotations: Path | None) -> _Guess | None:
 def _as_one_list(path: Path, annotations: Path | None) -> _Guess | None:
     """A list of all clips, where there is no other list."""
     for folder in _places(path, annotations):
-        for kind, known in ((".csv", csv_lists.is_list), (".txt", _lists_videos)):
+        for kind, name, known, rows_of in _ONE_LIST:
             files = [Path(entry.path) for entry in entries(folder) if not is_folder(entry)]
             lists = [file for file in files if file.suffix.lower() == kind and file.name not in NO_LISTS]
             found = [file for file in lists if known(file)]
-            if len(found) == 1:
-                name = "csv" if kind == ".csv" else "mmaction_video"
-                root = _root_of(found[0], path, _READ[name](found[0]))
-                table = {"format": name, "root": str(root), "train_list": str(found[0])}
-                return _Guess(table, [f"{found[0]} lists videos and labels, and is the only list."], [])
+            if len(found) != 1:
+                continue
+            of_frames, rows = name in FRAME_READERS, rows_of(found[0])
+            root = _root_of(found[0], path, rows, folders=of_frames)
+            listed = "folders of frames" if of_frames else "videos and labels"
+            return _Guess(
+                table={"format": name, "root": str(root), "train_list": str(found[0])},
+                why=[f"{found[0]} lists {listed}, and is the only list."],
+                notes=[],
+                modality=_modality(root, rows) if of_frames else "rgb",
+            )
     return None
 
 
-_READ: dict[str, Callable[[Path], Sequence[tuple[str, Any, int]]]] = {
-    "csv": csv_lists.read_list,
-    "mmaction_video": read_entries,
-}
+def _frame_rows(path: Path) -> Sequence[tuple[str, Any, int]]:
+    return mmaction_rawframes.read_list(path).rows
+
+
+# Extension, format, whether a file is such a list, and its rows.
+_ONE_LIST: tuple[tuple[str, str, Callable[[Path], bool], Callable[[Path], Sequence[tuple[str, Any, int]]]], ...] = (
+    (".csv", "csv", csv_lists.is_list, csv_lists.read_list),
+    (".txt", "mmaction_video", _lists_videos, read_entries),
+    (".txt", "mmaction_rawframes", mmaction_rawframes.is_list, _frame_rows),
+)
 
 
 def _as_folders_or_one_list(path: Path, annotations: Path | None) -> _Guess | None:

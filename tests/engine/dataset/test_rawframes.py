@@ -334,7 +334,7 @@ def test_a_clip_without_a_count_is_all_from_its_first_frame_on(root: Path) -> No
 # --- recognising ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["txt", "json"])
+@pytest.mark.parametrize("kind", ["txt", "csv", "json"])
 def test_lists_of_frames_are_recognised(kind: str, root: Path) -> None:
     rows = [("a", 6, 0), ("b", 6, 1)]
     text = "\n".join(" ".join(map(str, row)) for row in rows)
@@ -348,6 +348,15 @@ def test_lists_of_frames_are_recognised(kind: str, root: Path) -> None:
     }  # fmt: skip
     assert found.train_counts == {"0": 1, "1": 1} and found.modality == "rgb"
     assert inspect_folder(root / "frames", root).table["root"] == str(root / "frames")
+
+
+def test_one_list_is_split(root: Path) -> None:
+    write(root / "all.txt", "a 6 0\nb 6 1\nlong 30 1\na 6 0")
+    found = inspect_folder(root)
+    assert found.table == {
+        "format": "mmaction_rawframes", "root": str(root / "frames"), "train_list": str(root / "all.txt"),
+    }  # fmt: skip
+    assert sum(found.train_counts.values()) + sum(found.val_counts.values()) == 4
 
 
 def test_a_folder_of_flow_alone_is_recognised(root: Path) -> None:
