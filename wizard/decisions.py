@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -178,7 +178,7 @@ DECISIONS: tuple[Decision, ...] = (
                 "head.multi_label",
                 "a clip has",
                 applies=_is_asked_for_labels,
-                choices=lambda draft: {"false": "one class", "true": "any number of classes"},
+                choices=lambda draft: {"false": "one class", "true": "several classes"},
             ),
             Question("head.dropout", "dropout"),
         ),
@@ -684,8 +684,14 @@ def _infer_multi_label(draft: Draft) -> Answer:
         return Answer(False, "told by the data when they are read")
     if not draft.found.multi_label:
         return Answer(False, "every clip of these: softmax, cross entropy, judged by top-1")
-    several = next((note for note in draft.found.notes if "several classes" in note), "")
-    return Answer(True, f"{several.rstrip('.')}: sigmoids, judged by mAP")
+    several = several_classes(draft.found.notes)
+    return Answer(True, f"{several}: sigmoids, judged by mAP" if several else "so is the format; judged by mAP")
+
+
+def several_classes(notes: Sequence[str]) -> str:
+    """How many clips have several classes, as the reader of the data said it; "" where none has."""
+    said = next((note for note in notes if "several classes" in note), "")
+    return "" if said.startswith("0 ") else said.rstrip(".")
 
 
 def _infer_dropout(draft: Draft) -> Answer:

@@ -92,7 +92,7 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
     lines = [
         f"recipe    {source} is valid",
         f"model     {recipe.model.recognizer}, {recipe.model.backbone}, {frames_of(recipe.model)} a clip",
-        f"head      {len(clips.classes)} classes",
+        f"head      {len(clips.classes)} classes{', several a clip' if clips.multi_label else ''}",
         f"dataset   {len(clips.train)} training and {count(len(clips.val), 'validation clip')}",
         f"schedule  {count(schedule.epochs, 'epoch')}{steps}, {lr_arithmetic(schedule)}",
         f"weights   from {start}",
@@ -100,13 +100,6 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
         *mirror_note(recipe, clips.classes),
     ]
     return "\n".join(lines)
-
-
-# Of test.json, in the order in which they are printed; what says nothing of the dataset is null there.
-_TESTED = {
-    "sample_map": "mAP", "mean_average_precision": "class mAP", "top1": "top-1", "top5": "top-5",
-    "mean_class_accuracy": "mean class",
-}  # fmt: skip
 
 
 def measure(run: RunFolder, as_json: bool) -> int:
@@ -122,10 +115,19 @@ def measure(run: RunFolder, as_json: bool) -> int:
     views = f"{count(result['segments'], 'frame')} × {count(result['crops'], 'crop')}"
     if result["test_clips"] > 1:
         views = f"{count(result['test_clips'], 'place')} in time × {views}"
-    print("  ".join(f"{name} {percent(result[key])}" for key, name in _TESTED.items() if result[key] is not None))
+    print("  ".join(f"{name} {percent(share)}" for name, share in _tested(result)))
     skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""
     print(f"{count(result['clips'], 'clip')}, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)
     return code
+
+
+def _tested(result: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The metrics of a test.json by what they are called, the one that decides first."""
+    if result["key_metric"] == "top1":
+        named = {"top-1": "top1", "top-5": "top5", "mean class": "mean_class_accuracy"}
+    else:
+        named = {"mAP": "sample_map", "class mAP": "mean_average_precision", "top-1 hit": "top1", "top-5 hit": "top5"}
+    return [(name, result[key]) for name, key in named.items()]
 
 
 def _named(source: str, overrides: Mapping[str, Any]) -> Recipe:

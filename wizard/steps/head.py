@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.content import Content
 
-from wizard.decisions import SCRATCH, Draft, published_for, shown
+from wizard.decisions import SCRATCH, Draft, published_for, several_classes, shown
 from wizard.steps.step import Step
 from wizard.widgets.words import Words
 from wizard.words import frames_of
@@ -14,9 +14,6 @@ from wizard.words import frames_of
 FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048, "resnet152": 2048}
 
 MOST_NAMES = 100
-
-# By whether a clip may have several classes.
-ANSWERS = {False: ("one class a clip", "softmax"), True: ("any number of classes", "a sigmoid for each")}
 
 
 class HeadStep(Step):
@@ -62,7 +59,7 @@ def network(draft: Draft) -> Content:
         ("backbone", backbone, kept),
         ("dropout", shown(draft.value("head.dropout")), "while training"),
         ("last layer", f"{last} classes", f"new{instead}{size}"),
-        ("answer", *ANSWERS[draft.value("head.multi_label") is True]),
+        answer(draft),
     ]
     return Content("\n").join(
         Content.assemble(
@@ -73,3 +70,11 @@ def network(draft: Draft) -> Content:
         )
         for row in rows
     )
+
+
+def answer(draft: Draft) -> tuple[str, str, str]:
+    """What becomes of the last layer's numbers, and why."""
+    if draft.value("head.multi_label") is not True:
+        return "answer", "one class a clip", "softmax"
+    several = several_classes(draft.found.notes).partition(",")[0] if draft.found else ""
+    return "answer", "several classes", "; ".join(["a sigmoid for each", *filter(None, [several])])

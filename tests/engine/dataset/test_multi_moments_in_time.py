@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from engine.events import RunFinished
 from engine.recipe import Dataset, load_recipe
 from tests.layouts import train_as, write_clip
 from wizard.decisions import inferred
+from wizard.steps.head import answer as step_answer
 
 # The folder is one of a video's classes, not always the first, and not always in the list at all.
 NAMES = ("crafting", "paddling", "raining", "adult+female+singing")
@@ -216,13 +218,16 @@ def test_the_wizard_sets_the_switch_and_says_why(tmp_path: Path) -> None:
     assert answer.value is True and answer.why.startswith("6 of 8 clips have several classes")
     assert (draft.train_clips, draft.val_clips, draft.recipe().head.multi_label) == (5, 3, True)
     assert "multi_label = true" in draft.toml()
+    assert step_answer(draft) == ("answer", "several classes", "a sigmoid for each; 6 of 8 clips have several classes")
     draft.give("head.multi_label", "false")
+    assert step_answer(draft) == ("answer", "one class a clip", "softmax")
     assert draft.problems() == {"head.multi_label": "Clips of this dataset may have several classes."}
 
 
 # --- from the list to the report --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_epochs_of_training(tmp_path: Path) -> None:
     """Laid out as its site does; then what the log, the checkpoint, the report and `ftwiz test` say of it."""
     write_lists(tmp_path / "mmit")
@@ -249,6 +254,8 @@ def test_two_epochs_of_training(tmp_path: Path) -> None:
         "raining|crafting", "paddling", "crafting|adult+female+singing",
     ]  # fmt: skip
 
+    printed = ftwiz("test", str(run), cwd=tmp_path).stdout
+    assert re.fullmatch(r"mAP \S+ %  class mAP \S+ %  top-1 hit \S+ %  top-5 hit \S+ %\n", printed)
     tested = ftwiz("test", str(run), "--json", cwd=tmp_path)
     assert tested.returncode == 0, tested.stderr
     result: dict[str, Any] = json.loads(tested.stdout)
