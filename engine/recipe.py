@@ -91,7 +91,8 @@ Channels = Annotated[tuple[float, ...], BeforeValidator(_array)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
 Recognizer = Literal[
-    "tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast", "r2plus1d", "r3d", "mc3", "s3d", "swin3d", "mvit",
+    "tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast", "r2plus1d", "r3d", "mc3", "s3d", "swin3d", "mvit", "c3d", "x3d",
+    "csn", "timesformer", "videomae",
 ]  # fmt: skip
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -122,7 +123,9 @@ class Model(Table):
     backbone: str = "resnet50"
     """tsn: any torchvision image classifier; tsm, c2d, slowonly: a ResNet; i3d: a ResNet, or resnet50-heavy; slowfast:
     a ResNet, or two (resnet101-resnet50); r2plus1d: a ResNet (MMAction2's) or r2plus1d_18 (torchvision's); r3d: r3d_18;
-    mc3: mc3_18; s3d: s3d; swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l, mvit_v1_b."""
+    mc3: mc3_18; s3d: s3d; c3d: c3d; swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l, mvit_v1_b; x3d: x3d_xs,
+    _s, _m, _l; csn: ir-resnet152, ip-resnet152 (or 50, 101); timesformer: divided_space_time, joint_space_time,
+    space_only; videomae: vit_small_p16, vit_base_p16, vit_large_p16, vit_huge_p16."""
     style: Literal["pytorch", "caffe"] = "pytorch"
     """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
     modality: Literal["rgb", "flow"] = "rgb"

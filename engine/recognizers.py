@@ -15,4 +15,9 @@ TITLES = {
     "s3d": "S3D",
     "swin3d": "Video Swin",
     "mvit": "MViT",
+    "c3d": "C3D",
+    "x3d": "X3D",
+    "csn": "CSN",
+    "timesformer": "TimeSformer",
+    "videomae": "VideoMAE",
 }

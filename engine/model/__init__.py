@@ -11,13 +11,18 @@ from engine.errors import RecipeError
 from engine.head import build_head
 from engine.model.backbones import count_features, image_backbone
 from engine.model.c2d import c2d
+from engine.model.c3d import c3d
+from engine.model.csn import csn
 from engine.model.r2plus1d import r2plus1d
 from engine.model.recognizer import ClipRecognizer, Recognizer
 from engine.model.resnet3d import i3d, slowonly
 from engine.model.slowfast import slowfast
+from engine.model.timesformer import timesformer
 from engine.model.torchvision_video import video_classifier
 from engine.model.tsm import TSM
 from engine.model.tsn import TSN
+from engine.model.vit import videomae
+from engine.model.x3d import x3d
 from engine.recipe import Recipe
 
 # Those that see frames one by one take image classifiers; the others are 3D networks, each with a backbone of its own.
@@ -33,6 +38,11 @@ CLIP_BACKBONES: dict[str, Callable[[recipe.Model, int], nn.Module]] = {
     "s3d": video_classifier,
     "swin3d": video_classifier,
     "mvit": video_classifier,
+    "c3d": c3d,
+    "x3d": x3d,
+    "csn": csn,
+    "timesformer": timesformer,
+    "videomae": videomae,
 }
 
 

@@ -30,6 +30,15 @@ def _swin_stage(match: re.Match[str]) -> str:
 _MLP = ((r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3."))
 _CLS_HEAD = (r"^cls_head\.fc_cls\.", "head.fc.")
 
+_TRANSFORMER = (
+    _CLS_HEAD,
+    (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
+    (r"\.transformer_layers\.layers\.", ".blocks."),
+    (r"\.ffns\.0\.layers\.0\.0\.", ".mlp.fc1."),
+    (r"\.ffns\.0\.layers\.1\.", ".mlp.fc2."),
+    (r"\.in_proj_", ".qkv."),
+    (r"\.out_proj\.", ".proj."),
+)
 
 # The first whose mark is found in any key is the one.
 DIALECTS = (
@@ -41,10 +50,49 @@ DIALECTS = (
             _CLS_HEAD,
             (r"^(?=(conv1|layer\d|slow_path|fast_path)\.)", "backbone."),  # a backbone published alone
             (r"\.conv\.net\.", ".conv."),  # TSM wraps what it shifts
+            # X3D; its head has a layer that does not depend on the classes
+            (r"^cls_head\.fc1\.", "backbone.fc1."),
+            (r"^cls_head\.fc2\.", "head.fc."),
+            (r"\.conv1_(\w)\.conv\.", r".conv1_\1."),
+            (r"\.conv1_t\.bn\.", ".bn1."),
             (r"\.downsample\.conv\.", ".downsample.0."),
             (r"\.downsample\.bn\.", ".downsample.1."),
             (r"\.conv(\d)\.conv\.", r".conv\1."),
             (r"\.conv(\d)\.bn\.", r".bn\1."),
+        ),
+    ),
+    Dialect("MMAction2 names, C3D", r"^backbone\.conv1a\.conv\.weight$", (_CLS_HEAD, (r"\.conv\.", "."))),
+    Dialect(
+        "MMAction2 names, TimeSformer (divided)",
+        r"^backbone\.transformer_layers\.layers\.0\.attentions\.1\.",
+        (
+            (r"\.attentions\.0\.norm\.", ".temporal_norm1."),
+            (r"\.attentions\.0\.attn\.", ".temporal_attn."),
+            (r"\.attentions\.0\.temporal_fc\.", ".temporal_fc."),
+            (r"\.attentions\.1\.norm\.", ".norm1."),
+            (r"\.attentions\.1\.attn\.", ".attn."),
+            (r"\.ffns\.0\.norm\.", ".norm2."),
+            *_TRANSFORMER,
+        ),
+    ),
+    Dialect(
+        "MMAction2 names, TimeSformer",
+        r"^backbone\.transformer_layers\.layers\.0\.attentions\.0\.",
+        (
+            (r"\.norms\.0\.", ".norm1."),
+            (r"\.attentions\.0\.attn\.", ".attn."),
+            (r"\.norms\.1\.", ".norm2."),
+            *_TRANSFORMER,
+        ),
+    ),
+    Dialect(
+        "MMAction2 names, VideoMAE",
+        r"^backbone\.blocks\.0\.mlp\.layers\.0\.0\.weight$",
+        (
+            _CLS_HEAD,
+            (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
+            (r"\.mlp\.layers\.0\.0\.", ".mlp.fc1."),
+            (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
         ),
     ),
     # MMAction2 and Video-Swin-Transformer, which it took its Swin from. Image Swins have no `backbone.` in front.

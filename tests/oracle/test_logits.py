@@ -37,6 +37,10 @@ MODELS = {
     "r2plus1d_r34": {"recognizer": "r2plus1d", "backbone": "resnet34"},
     "swin_tiny_t8": {"recognizer": "swin3d", "backbone": "swin3d_t"},
     "mvit_small": {"recognizer": "mvit", "backbone": "mvit_v2_s"},
+    "c3d": {"recognizer": "c3d", "backbone": "c3d"},
+    "x3d_s": {"recognizer": "x3d", "backbone": "x3d_s"},
+    "timesformer_divST": {"recognizer": "timesformer", "backbone": "divided_space_time"},
+    "videomae_vit_b": {"recognizer": "videomae", "backbone": "vit_base_p16"},
     "slowfast_r50_4x16": {"recognizer": "slowfast", "backbone": "resnet50"},
 }
 
