@@ -26,17 +26,23 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels:
     """The classifier `name` without its last layer, and how many features it gives an image.
 
     The module takes [N, channels, frame_size, frame_size] and returns [N, features], pooled as the classifier pools.
+    "torchvision.NAME" is the classifier as MMAction2 uses it, which computes something else for some of them.
     style: "caffe" for a ResNet that halves the image in the first convolution of a bottleneck.
     """
-    if name not in backbone_names():
-        close = difflib.get_close_matches(name, backbone_names(), n=1)
+    as_mmaction2_does = name.startswith("torchvision.")
+    plain = name.removeprefix("torchvision.")
+    if plain not in backbone_names():
+        close = difflib.get_close_matches(plain, backbone_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else "see torchvision's list of classification models."
         raise RecipeError(f'[model] backbone = "{name}" is not an image classifier of torchvision; {hint}')
-    if name in _OURS:
-        classifier = _OURS[name]()
+    if plain in _OURS:
+        classifier = _OURS[plain]()
     else:
-        classifier = torchvision.models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
-    backbone = _without_last_layer(classifier)
+        classifier = torchvision.models.get_model(plain, weights=None, **_OPTIONS.get(plain, {}))
+    if as_mmaction2_does and hasattr(classifier, "features"):
+        backbone: nn.Module = FeaturesOnly(classifier)
+    else:
+        backbone = _without_last_layer(classifier)
     if style == "caffe":
         halve_in_first_convolution(backbone, name)
     if channels != 3:
@@ -46,20 +52,42 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels:
 
 
 def backbone_names() -> list[str]:
-    """All that `model.backbone` can name."""
+    """All that `model.backbone` can name, but for "torchvision." in front of them."""
     return [*torchvision.models.list_models(module=torchvision.models), *_OURS]
 
 
 def _without_last_layer(classifier: nn.Module) -> nn.Module:
-    """Replace the layer that gives the 1000 ImageNet scores: the last linear one, or SqueezeNet's last convolution."""
+    """Replace the layer that gives the 1000 ImageNet scores: the last linear one, or SqueezeNet's last convolution.
+    Dropout in front of it goes too: the head has its own."""
     path, _ = [
         (path, layer)
         for path, layer in classifier.named_modules()
         if getattr(layer, "out_features", getattr(layer, "out_channels", None)) == _IMAGENET_CLASSES
     ][-1]
     parent, _, child = path.rpartition(".")
-    setattr(classifier.get_submodule(parent), child, nn.Identity())
+    siblings = classifier.get_submodule(parent)
+    names = [name for name, _ in siblings.named_children()]
+    before = names[max(names.index(child) - 1, 0)]
+    setattr(siblings, child, nn.Identity())
+    if isinstance(siblings.get_submodule(before), nn.Dropout):
+        setattr(siblings, before, nn.Identity())
     return classifier
+
+
+class FeaturesOnly(nn.Module):
+    """What MMAction2 takes of a torchvision classifier that has `features`: these, averaged over the image.
+
+    So a DenseNet has no ReLU and a Swin no norm behind them, and none of the hidden layers of a VGG or MobileNetV3.
+    """
+
+    def __init__(self, classifier: nn.Module):
+        super().__init__()
+        self.features = classifier.get_submodule("features")
+        self.channels_last = isinstance(classifier, torchvision.models.SwinTransformer)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """[N, 3, H, W] → [N, D]."""
+        return self.features(image).mean(dim=(1, 2) if self.channels_last else (2, 3))
 
 
 def _take_channels(backbone: nn.Module, channels: int) -> None:

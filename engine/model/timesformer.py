@@ -12,7 +12,7 @@ from torch import nn
 
 from engine import recipe
 from engine.errors import RecipeError
-from engine.model.vit import Attention, Block, LayerNorm, PatchEmbed, initialise
+from engine.model.vit import Attention, Block, LayerNorm, PatchEmbed, drop_path_rates, initialise
 
 _WIDTH, _BLOCKS, _HEADS, _PATCH = 768, 12, 12, 16
 _KINDS = ("divided_space_time", "joint_space_time", "space_only")
@@ -57,7 +57,7 @@ class TimeSformer(nn.Module):
         if kind != "space_only":
             self.time_embed = nn.Parameter(torch.zeros(1, frames, _WIDTH))
         block = DividedBlock if kind == "divided_space_time" else Block
-        rates = torch.linspace(0, drop_path, _BLOCKS).tolist()
+        rates = drop_path_rates(drop_path, _BLOCKS)
         self.blocks = nn.ModuleList(block(_WIDTH, _HEADS, rate) for rate in rates)
         self.norm = LayerNorm(_WIDTH)
         self._initialise()
@@ -66,7 +66,7 @@ class TimeSformer(nn.Module):
         initialise(self)
         for parameter in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(parameter, std=0.02)
-        for block in self.blocks:  # attention over time begins as nothing: the network begins as the image's
+        for block in self.blocks[1:]:  # attention over time begins as nothing, but for the first block's
             if isinstance(block, DividedBlock):
                 nn.init.zeros_(block.temporal_fc.weight)
 

@@ -14,17 +14,24 @@ from engine import recipe
 from engine.errors import RecipeError
 from engine.head import ClassificationHead
 from engine.model.tsn import TSN
+from engine.torchvision_schemas import torchvision
 
 _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 class TSM(TSN):
-    """A torchvision ResNet whose residual branches see their neighbours in time. Adds no parameters, renames none."""
+    """A torchvision ResNet or MobileNetV2 whose residual branches see their neighbours in time. Adds no parameters,
+    renames none."""
 
     def __init__(self, backbone: nn.Module, head: ClassificationHead, model: recipe.Model):
         super().__init__(backbone, head, model)
-        if not all(hasattr(backbone, stage) for stage in _STAGES):
-            raise RecipeError(f'[model] backbone = "{model.backbone}" has no residual stages; tsm takes a ResNet.')
+        takes = all(hasattr(backbone, stage) for stage in _STAGES) or isinstance(
+            backbone, torchvision.models.MobileNetV2
+        )
+        if not takes:
+            raise RecipeError(
+                f'[model] backbone = "{model.backbone}" has no residual stages; tsm takes a ResNet or mobilenet_v2.'
+            )
         self.segments = model.segments
         insert_shift(backbone, model.segments, model.shift_div)
 
@@ -61,9 +68,18 @@ def temporal_shift(frames: torch.Tensor, segments: int, shift_div: int) -> torch
     return torch.cat([from_next, from_previous, clips[:, :, 2 * fold :]], dim=2).flatten(0, 1)
 
 
-def insert_shift(resnet: nn.Module, segments: int, shift_div: int) -> None:
-    """Shift in front of conv1 of each block; of every other block in ResNets as deep as 101 (as MMAction2 does)."""
-    stages = [resnet.get_submodule(stage) for stage in _STAGES]
+def insert_shift(backbone: nn.Module, segments: int, shift_div: int) -> None:
+    """Shift in front of the first convolution of each residual branch (as MMAction2 does).
+
+    Of a ResNet: in every block, or in every other one if it is as deep as 101. Of MobileNetV2: in the blocks that have
+    a shortcut, in front of the convolution that widens them.
+    """
+    if isinstance(backbone, torchvision.models.MobileNetV2):
+        for block in backbone.features:
+            if getattr(block, "use_res_connect", False):
+                block.conv[0][0] = ShiftedConv2d(block.conv[0][0], segments, shift_div)
+        return
+    stages = [backbone.get_submodule(stage) for stage in _STAGES]
     every = 2 if len(list(stages[2].children())) >= 23 else 1
     for stage in stages:
         for block in list(stage.children())[::every]:

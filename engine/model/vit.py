@@ -90,9 +90,8 @@ class VideoTransformer(nn.Module):
         self.patch_embed = PatchEmbed(nn.Conv3d(3, width, tube, tube))
         count = (frames // _TUBE) * (frame_size // _PATCH) ** 2
         self.register_buffer("pos_embed", sinusoids(count, width))
-        self.blocks = nn.ModuleList(
-            Block(width, heads, rate, key_bias=False) for rate in torch.linspace(0, drop_path, blocks).tolist()
-        )
+        rates = drop_path_rates(drop_path, blocks)
+        self.blocks = nn.ModuleList(Block(width, heads, rate, key_bias=False) for rate in rates)
         self.fc_norm = LayerNorm(width)
         initialise(self)
 
@@ -102,6 +101,11 @@ class VideoTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.fc_norm(tokens.mean(dim=1))
+
+
+def drop_path_rates(drop_path: float, blocks: int) -> list[float]:
+    """Rising evenly from 0 to drop_path (Huang et al. 2016, https://arxiv.org/abs/1603.09382)."""
+    return [drop_path * number / (blocks - 1) for number in range(blocks)]
 
 
 def sinusoids(count: int, width: int) -> torch.Tensor:

@@ -27,6 +27,12 @@ def _swin_stage(match: re.Match[str]) -> str:
     return f"features.{2 * int(match[1]) + (match[2] == 'downsample')}"
 
 
+def _inverted_residual(match: re.Match[str]) -> str:
+    """MobileNetV2: layerN.M → the block's number in one row, behind the stem."""
+    blocks_before = (0, 1, 3, 6, 10, 13, 16)[int(match[1]) - 1]
+    return f"backbone.features.{1 + blocks_before + int(match[2])}."
+
+
 _MLP = ((r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3."))
 _CLS_HEAD = (r"^cls_head\.fc_cls\.", "head.fc.")
 
@@ -59,6 +65,26 @@ DIALECTS = (
             (r"\.downsample\.bn\.", ".downsample.1."),
             (r"\.conv(\d)\.conv\.", r".conv\1."),
             (r"\.conv(\d)\.bn\.", r".bn\1."),
+        ),
+    ),
+    Dialect(
+        "MMAction2 names, MobileNetV2",
+        r"^backbone\.layer1\.0\.conv\.0\.conv\.weight$",
+        (
+            _CLS_HEAD,
+            (r"\.net\.", "."),  # TSM wraps what it shifts
+            (r"^backbone\.conv1\.", "backbone.features.0."),
+            (r"^backbone\.conv2\.", "backbone.features.18."),
+            (r"^backbone\.layer(\d)\.(\d)\.", _inverted_residual),
+            (r"\.features\.(0|18)\.conv\.", r".features.\1.0."),
+            (r"\.features\.(0|18)\.bn\.", r".features.\1.1."),
+            # The first block does not widen: its depthwise convolution comes first. The last one has no ReLU in it.
+            (r"\.features\.1\.conv\.1\.conv\.", ".features.1.conv.1."),
+            (r"\.features\.1\.conv\.1\.bn\.", ".features.1.conv.2."),
+            (r"\.conv\.2\.conv\.", ".conv.2."),
+            (r"\.conv\.2\.bn\.", ".conv.3."),
+            (r"\.conv\.([01])\.conv\.", r".conv.\1.0."),
+            (r"\.conv\.([01])\.bn\.", r".conv.\1.1."),
         ),
     ),
     Dialect("MMAction2 names, C3D", r"^backbone\.conv1a\.conv\.weight$", (_CLS_HEAD, (r"\.conv\.", "."))),

@@ -30,18 +30,27 @@ SMALLEST: dict[str, tuple[str, int, int]] = {
     "s3d": ("s3d", 16, 224),
     "swin3d": ("swin3d_t", 4, 32),
     "mvit": ("mvit_v2_t", 4, 64),
+    "c3d": ("c3d", 16, 112),
+    "x3d": ("x3d_s", 4, 64),
+    "csn": ("ir-resnet50", 8, 32),
+    "timesformer": ("divided_space_time", 2, 32),
+    "videomae": ("vit_small_p16", 4, 32),
 }
 
 
-# S3D's last pool is 7 x 7: it takes no small frames.
-FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name == "s3d" else name for name in SMALLEST]
+LARGE = ("s3d", "c3d", "timesformer")  # they take no small frames, or have no small network
+FAMILIES = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in SMALLEST]
+
+# Of MViT's last block only the class token is used, which is not pooled. TimeSformer's attention over time begins as
+# nothing in all blocks but the first.
+LEARNS_LATER = {"mvit": r"blocks\.9\.attn\.(pool_q|rel_pos)", "timesformer": r"temporal_(attn|norm1)"}
 
 
 def recipe(recognizer: str, num_classes: int = 3, **model: Any) -> Recipe:
     backbone, frames, size = SMALLEST[recognizer]
     return recipe_from(
         {
-            "model": {"recognizer": recognizer, "backbone": backbone, "clip_len": frames, **model},
+            "model": {"recognizer": recognizer, "backbone": backbone, "clip_len": frames, "drop_path": 0.0, **model},
             "head": {"num_classes": num_classes, "dropout": 0.0},
             "dataset": {"short_side": 256, "frame_size": size},
         }
@@ -65,23 +74,18 @@ def test_a_recipe_can_name_what_can_be_built_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("recognizer", FAMILIES)
-def test_a_step_changes_every_parameter_and_a_few_lower_the_loss(recognizer: str) -> None:
+def test_a_step_changes_every_parameter_and_lowers_the_loss(recognizer: str) -> None:
     settings = recipe(recognizer, 2)
     model, clips, labels = build_model(settings), clips_for(settings), torch.tensor([0, 1])
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses, unchanged = [], []
-    for _ in range(3):
-        loss = nn.functional.cross_entropy(model(clips), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        unchanged.append([name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])])
-    if recognizer == "mvit":  # of the last block only the class token is used, which is not pooled
-        unchanged[0] = [name for name in unchanged[0] if not re.search(r"blocks\.9\.attn\.(pool_q|rel_pos)", name)]
-    assert unchanged[0] == []
-    assert min(losses[1:]) < losses[0]
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    loss = nn.functional.cross_entropy(model(clips), labels)
+    loss.backward()
+    optimizer.step()
+    unchanged = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    assert [name for name in unchanged if not re.search(LEARNS_LATER.get(recognizer, "$^"), name)] == []
+    with torch.no_grad():
+        assert nn.functional.cross_entropy(model(clips), labels) < loss
 
 
 @pytest.mark.parametrize("recognizer", FAMILIES)
@@ -98,6 +102,8 @@ def test_clips_do_not_see_each_other(recognizer: str) -> None:
 def test_the_order_of_the_frames_counts(recognizer: str) -> None:
     settings = recipe(recognizer)
     model, clips = build_model(settings).eval(), clips_for(settings)
+    if recognizer == "timesformer":  # its time embedding, which begins as nothing, is all that tells frames apart
+        nn.init.normal_(model.backbone.time_embed)
     with torch.inference_mode():
         scores = model(clips)
         assert (model(clips.flip(1)) - scores).abs().max() > 1e-4 * scores.abs().max()
@@ -282,7 +288,7 @@ TORCHVISIONS = {
     "mvit_v2_s": ("mvit", 16, 224),
     "mvit_v1_b": ("mvit", 16, 224),
 }
-HEAVY = ("s3d", "mvit_v2_s", "mvit_v1_b")
+HEAVY = ("s3d", "swin3d_t", "mvit_v2_s", "mvit_v1_b")
 
 
 @pytest.mark.parametrize(

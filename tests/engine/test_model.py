@@ -272,11 +272,13 @@ def test_tsm_refuses_another_number_of_frames() -> None:
         model(torch.zeros(1, 6, 3, 32, 32))
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "vgg11", "swin_t"])
-def test_tsm_takes_a_resnet_only(name: str) -> None:
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "vgg11", "swin_t"])
+def test_tsm_takes_no_other_classifier(name: str) -> None:
     with (
         torch.device("meta"),
-        pytest.raises(RecipeError, match=rf'^\[model\] backbone = "{name}" has no .*; tsm takes a ResNet\.$'),
+        pytest.raises(
+            RecipeError, match=rf'^\[model\] backbone = "{name}" has no .*; tsm takes a ResNet or mobilenet_v2\.$'
+        ),
     ):
         build_model(recipe(recognizer="tsm", backbone=name, frame_size=224))
 
@@ -286,6 +288,56 @@ def test_tsm_takes_the_relatives_of_resnet(name: str) -> None:
     with torch.device("meta"):
         model = build_model(recipe(recognizer="tsm", backbone=name, frame_size=224))
     assert len(shifted_layers(model)) == 16
+
+
+def test_tsm_shifts_where_mobilenet_v2_has_a_shortcut() -> None:
+    """Before the convolution that widens, so that the shortcut is not shifted."""
+    with torch.device("meta"):
+        found = shifted_layers(build_model(recipe(recognizer="tsm", backbone="mobilenet_v2")))
+    assert found == [f"backbone.features.{number}.conv.0.0" for number in (3, 5, 6, 8, 9, 10, 12, 13, 15, 16)]
+
+
+# --- torchvision's classifiers as MMAction2 uses them -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("densenet121", 1024), ("vgg11", 512), ("mobilenet_v3_small", 576), ("swin_t", 768), ("convnext_tiny", 768)],
+)
+def test_mmaction2_takes_the_features_only(name: str, features: int) -> None:
+    with torch.device("meta"):
+        backbone, found = image_backbone(f"torchvision.{name}", 64)
+        assert found == features
+        assert all(key.startswith("features.") for key in backbone.state_dict())
+
+
+def test_a_densenet_as_mmaction2_uses_it_has_no_relu_behind_it() -> None:
+    theirs, _ = image_backbone("torchvision.densenet121", 32)
+    ours, _ = image_backbone("densenet121", 32)
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        maps = ours.eval().features(image)
+        torch.testing.assert_close(theirs.eval()(image), maps.mean(dim=(2, 3)))
+        torch.testing.assert_close(ours(image), maps.relu().mean(dim=(2, 3)))
+        assert (maps < 0).any()
+
+
+def test_a_classifier_without_features_is_the_same_for_mmaction2() -> None:
+    with torch.device("meta"):
+        theirs, _ = image_backbone("torchvision.resnet18", 32)
+    assert isinstance(theirs, torchvision.models.ResNet)
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("mobilenet_v2", 0), ("efficientnet_b0", 0), ("squeezenet1_1", 0), ("googlenet", 0), ("vgg11", 1)],
+)
+def test_the_heads_dropout_is_the_only_one_before_the_last_layer(name: str, left: int) -> None:
+    """VGG has one more, between its hidden layers."""
+    with torch.device("meta"):
+        backbone, _ = image_backbone(name, 64)
+    assert sum(isinstance(module, nn.Dropout) for module in backbone.modules()) == left
 
 
 # --- normalisation kept as it is --------------------------------------------------------------------------------------
