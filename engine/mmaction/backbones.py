@@ -39,7 +39,7 @@ def _image_resnet(backbone: Section, draft: Draft) -> None:
 
 def _shifted_resnet(backbone: Section, draft: Draft) -> None:
     _image_resnet(backbone, draft)
-    draft.set("model.shift_div", backbone.take("shift_div", 8), backbone.name("shift_div"))
+    draft.set("model.shift_div", backbone.take("shift_div", 8), backbone.source("shift_div"))
     backbone.expect("is_shift", True)
     backbone.expect("shift_place", "blockres")
     backbone.expect("temporal_pool", False)
@@ -48,7 +48,7 @@ def _shifted_resnet(backbone: Section, draft: Draft) -> None:
 
 
 def _torchvision(backbone: Section, draft: Draft) -> None:
-    draft.set("model.backbone", backbone.kind().removeprefix("torchvision."), backbone.name("type"))
+    draft.set("model.backbone", backbone.kind().removeprefix("torchvision."), backbone.source("type"))
     _channels(backbone, draft)
 
 
@@ -96,14 +96,14 @@ def _i3d(backbone: Section, draft: Draft) -> None:
 
 def _slowfast(backbone: Section, draft: Draft) -> None:
     slow, fast = backbone.part("slow_pathway"), backbone.part("fast_pathway")
-    depths = [pathway.take("depth", 50) for pathway in (slow, fast)]
+    depths = [pathway.whole("depth", 50) for pathway in (slow, fast)]
     name = "-".join(f"resnet{depth}" for depth in dict.fromkeys(depths))
     draft.set("model.backbone", name, f"{slow.name('depth')}, {fast.name('depth')}")
-    draft.set("model.norm_eval", slow.take("norm_eval", False), slow.name("norm_eval"))
-    draft.set("model.resample_rate", backbone.take("resample_rate", 8), backbone.name("resample_rate"))
-    draft.set("model.speed_ratio", backbone.take("speed_ratio", 8), backbone.name("speed_ratio"))
-    draft.set("model.lateral_kernel", slow.take("fusion_kernel", 5), slow.name("fusion_kernel"))
-    draft.set("model.lateral_norm", slow.take("lateral_norm", False), slow.name("lateral_norm"))
+    draft.set("model.norm_eval", slow.take("norm_eval", False), slow.source("norm_eval"))
+    draft.set("model.resample_rate", backbone.take("resample_rate", 8), backbone.source("resample_rate"))
+    draft.set("model.speed_ratio", backbone.take("speed_ratio", 8), backbone.source("speed_ratio"))
+    draft.set("model.lateral_kernel", slow.take("fusion_kernel", 5), slow.source("fusion_kernel"))
+    draft.set("model.lateral_norm", slow.take("lateral_norm", False), slow.source("lateral_norm"))
     backbone.expect("channel_ratio", 8)
     slow.expect("lateral", True)
     slow.expect("conv1_kernel", (1, 7, 7))
@@ -160,7 +160,7 @@ def _swin3d(backbone: Section, draft: Draft) -> None:
     backbone.expect("patch_size", (2, 4, 4))
     backbone.expect("window_size", (8, 7, 7))
     backbone.expect("patch_norm", True)
-    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.1), backbone.name("drop_path_rate"))
+    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.1), backbone.source("drop_path_rate"))
     _usual_transformer(backbone, draft)
 
 
@@ -168,7 +168,7 @@ def _mvit(backbone: Section, draft: Draft) -> None:
     _arch(backbone, "mvit_v2", draft)
     backbone.expect("dim_mul_in_attention", True)
     backbone.without_influence("temporal_size", "spatial_size")  # the sampling and the crop tell
-    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.0), backbone.name("drop_path_rate"))
+    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.0), backbone.source("drop_path_rate"))
     _usual_transformer(backbone, draft)
 
 
@@ -192,12 +192,12 @@ def _usual_transformer(backbone: Section, draft: Draft) -> None:
 
 
 def _depth_and_style(backbone: Section, draft: Draft) -> None:
-    draft.set("model.backbone", f"resnet{backbone.take('depth', 50)}", backbone.name("depth"))
-    draft.set("model.style", backbone.take("style", "pytorch"), backbone.name("style"))
+    draft.set("model.backbone", f"resnet{backbone.take('depth', 50)}", backbone.source("depth"))
+    draft.set("model.style", backbone.take("style", "pytorch"), backbone.source("style"))
 
 
 def _trained_parts(backbone: Section, draft: Draft) -> None:
-    draft.set("model.norm_eval", backbone.take("norm_eval", False), backbone.name("norm_eval"))
+    draft.set("model.norm_eval", backbone.take("norm_eval", False), backbone.source("norm_eval"))
     stages = backbone.take("frozen_stages", -1)
     if isinstance(stages, int) and stages >= 0:
         frozen = f"stages:{stages}" if stages else "stem"

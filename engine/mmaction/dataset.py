@@ -37,9 +37,9 @@ def _places(train: Section, val: Section, draft: Draft) -> None:
     root, val_root = _prefix_of(train), _prefix_of(val)
     if _list_of(train):
         draft.set("dataset.root", root, _prefix_name(train))
-        draft.set("dataset.train_list", _list_of(train), train.name("ann_file"))
+        draft.set("dataset.train_list", _list_of(train), train.source("ann_file"))
     if _list_of(val):
-        draft.set("dataset.val_list", _list_of(val), val.name("ann_file"))
+        draft.set("dataset.val_list", _list_of(val), val.source("ann_file"))
         draft.set("dataset.val_root", "" if val_root == root else val_root, _prefix_name(val))
     for dataset in (train, val):
         dataset.take("ann_file")
@@ -51,12 +51,12 @@ def _read_options(dataset: Section, draft: Draft) -> None:
     dataset.without_influence("multi_class")  # the head says it too
     dataset.expect("delimiter", " ", why="columns are parted by a space in lists of this format")
     dataset.without_influence("modality")  # the model is told
-    power = dataset.take("power", 0)
+    power = dataset.number("power", 0)
     if dataset.take("sample_by_class", False):
-        draft.set("dataset.balance", "sampler", dataset.name("sample_by_class"))
+        draft.set("dataset.balance", "sampler", dataset.source("sample_by_class"))
         if power:
             draft.leave_out(f"{dataset.name('power')} = {power:g}", "every class is drawn equally often here")
-    repeats = dataset.take("num_repeats", 1)
+    repeats = dataset.whole("num_repeats", 1)
     if repeats != 1:
         draft.leave_out(f"{dataset.name('num_repeats')} = {repeats}", "a batch shows each of its clips once here")
     dataset.without_influence("sample_once")  # how the views of a clip are taken

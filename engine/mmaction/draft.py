@@ -73,4 +73,7 @@ def _toml(value: Any) -> str:
     """A value as a recipe would write it."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
-    return tomli_w.dumps({"v": value}).removeprefix("v = ").strip() if value is not None else "nothing"
+    try:
+        return tomli_w.dumps({"v": value}).removeprefix("v = ").strip()
+    except TypeError:  # None, or something with it inside
+        return repr(value)

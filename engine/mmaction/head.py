@@ -38,7 +38,7 @@ def read_head(model: Section, draft: Draft) -> None:
     if defaults is None:
         draft.leave_out(f'model.cls_head.type = "{kind}"', "the recognizer's usual head is taken")
         defaults = _Defaults(0.5, 0.01)
-    draft.set("head.num_classes", head.take("num_classes", "auto"), head.name("num_classes"))
+    draft.set("head.num_classes", head.take("num_classes", "auto"), head.source("num_classes"))
     draft.set("head.dropout", head.number("dropout_ratio", defaults.dropout), _or_default(head, "dropout_ratio"))
     draft.set("head.init_std", head.number("init_std", defaults.init_std), _or_default(head, "init_std"))
     head.expect("spatial_type", "avg", None)
@@ -48,7 +48,7 @@ def read_head(model: Section, draft: Draft) -> None:
     head.without_influence("in_channels", "num_segments", "is_shift", "topk", "fc1_bias")
     _read_loss(head, draft)
     smoothing = head.number("label_smooth_eps", 0)
-    draft.set("schedule.label_smoothing", smoothing, head.name("label_smooth_eps"))
+    draft.set("schedule.label_smoothing", smoothing, head.source("label_smooth_eps"))
 
 
 def read_average(model: Section, test_cfg: Section, draft: Draft) -> None:
@@ -60,7 +60,7 @@ def read_average(model: Section, test_cfg: Section, draft: Draft) -> None:
     for holder in (head, test_cfg, inner):
         average = holder.take("average_clips")
         if average is not None:
-            draft.set("run.average_clips", average, holder.name("average_clips"))
+            draft.set("run.average_clips", average, holder.source("average_clips"))
 
 
 def _read_loss(head: Section, draft: Draft) -> None:
@@ -68,7 +68,7 @@ def _read_loss(head: Section, draft: Draft) -> None:
     kind = loss.kind() or "CrossEntropyLoss"
     multi_class = bool(head.take("multi_class", False))
     weight = loss.number("loss_weight", 1.0)
-    draft.set("head.multi_label", multi_class, head.name("multi_class"))
+    draft.set("head.multi_label", multi_class, head.source("multi_class"))
     loss.expect("class_weight", None, why="every class counts the same here")
     if kind not in ("CrossEntropyLoss", "BCELossWithLogits") or (kind == "BCELossWithLogits") is not multi_class:
         usual = "binary cross entropy" if multi_class else "cross entropy"

@@ -61,7 +61,7 @@ def read_normalisation(holder: Section, draft: Draft) -> None:
             if draft.values.get("model.modality") == "flow":
                 numbers = numbers[:2]  # x and y, written once or for each pair
             if len(numbers) != 2 or draft.values.get("model.modality") == "flow":  # two: of flow that was left out
-                draft.set(f"model.{key}", tuple(numbers), holder.name(key))
+                draft.set(f"model.{key}", tuple(numbers), holder.source(key))
     holder.expect("to_bgr", False, why="frames are RGB here")
     holder.expect("to_rgb", False, True)
     holder.without_influence("type", "format_shape", "div_255", "to_float32")

@@ -55,7 +55,7 @@ def _of_0x(whole: Section) -> Parts:
         train=_dataset(data, "train"),
         val=_dataset(data, "val"),
         test=_dataset(data, "test"),
-        batch_size=holder.number("videos_per_gpu"),
+        batch_size=holder.whole("videos_per_gpu"),
         batch_size_source=holder.name("videos_per_gpu"),
     )
 
@@ -72,7 +72,7 @@ def _of_1x(whole: Section) -> Parts:
         train=_dataset(loaders["train"], "dataset"),
         val=_dataset(loaders["val"], "dataset"),
         test=_dataset(loaders["test"], "dataset"),
-        batch_size=loaders["train"].number("batch_size"),
+        batch_size=loaders["train"].whole("batch_size"),
         batch_size_source=loaders["train"].name("batch_size"),
     )
 

@@ -29,7 +29,7 @@ def read_training(steps: list[Section], frames_together: bool, draft: Draft) -> 
         if kind in _SAMPLERS:
             _sampling(step, kind, frames_together, draft)
         elif kind == "Resize" and not step.take("keep_ratio", True):
-            _frame_size(step.take("scale"), step.name("scale"), draft)
+            _frame_size(step.size("scale"), step.name("scale"), draft)
             step.without_influence("interpolation", "lazy")
         elif kind in ("Resize", "RandomRescale"):
             _training_short_side(step, kind, any(crop in kinds for crop in _RELATIVE_CROPS), draft)
@@ -61,6 +61,9 @@ def read_validation(steps: list[Section], draft: Draft) -> None:
 
 def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None:
     """Carry the test pipeline over: how many clips or frames, and which crops."""
+    draft.set("run.test_crops", 1, "no crop in the test pipeline")
+    for key in ("run.test_short_side", "run.test_frame_size"):
+        draft.set(key, 0, "no size in the test pipeline")
     for step in _steps(steps):
         kind = step.kind()
         if kind in _SAMPLERS:
@@ -69,7 +72,7 @@ def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None
             _test_sampling(step, kind, draft)
         elif kind in _TEST_CROPS:
             draft.set("run.test_crops", _TEST_CROPS[kind], f"{kind} in the test pipeline")
-            _set_where_it_differs("test_frame_size", _square(step.take("crop_size")), f"{kind}.crop_size", draft)
+            _set_where_it_differs("test_frame_size", _square(step.size("crop_size")), f"{kind}.crop_size", draft)
         elif kind == "Resize" and step.take("keep_ratio", True):
             _set_where_it_differs("test_short_side", _side(step, "test", draft), "Resize.scale", draft)
         elif kind == "Normalize" and "model.mean" not in draft.values:
@@ -82,17 +85,17 @@ def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None
 
 def _sampling(step: Section, kind: str, frames_together: bool, draft: Draft) -> None:
     """A recognizer sees `segments` frames spread over the video, or `clip_len` neighbouring ones."""
-    clip_len, clips = step.take("clip_len", 1), step.take("num_clips", 1)
-    interval = step.take("frame_interval", 1)
+    clip_len, clips = step.whole("clip_len", 1), step.whole("num_clips", 1)
+    interval = step.whole("frame_interval", 1)
     if draft.values.get("model.modality") == "flow":
-        draft.set("model.flow_length", clip_len, step.name("clip_len"))
-        draft.set("model.segments", clips, step.name("num_clips"))
+        draft.set("model.flow_length", clip_len, step.source("clip_len"))
+        draft.set("model.segments", clips, step.source("num_clips"))
     elif kind.startswith("UniformSample"):
         _spread(clip_len, step.name("clip_len"), draft)
         _expect_one_clip(step, clips, draft)
     elif kind == "DenseSampleFrames" and clip_len == 1:
         # One frame each 64 / num_clips: the same as a clip of so many frames.
-        step_between = step.take("sample_range", 64) // max(clips, 1)
+        step_between = step.whole("sample_range", 64) // max(clips, 1)
         _dense(clips, step_between, f"DenseSampleFrames.num_clips, over {clips * step_between} frames", draft)
     elif clip_len == 1 and not (frames_together and clips == 1):
         _spread(clips, step.name("num_clips"), draft)
@@ -113,7 +116,9 @@ def _sampling_by_test(step: Section, kind: str, frames_together: bool, draft: Dr
     """What a config that only tests tells of the frames that the model sees: of TSN, nothing, which may be tested with
     more of them."""
     if frames_together and not kind.startswith("UniformSample"):
-        _dense(step.take("clip_len", 1), step.take("frame_interval", 1), f"{kind}.clip_len in the test pipeline", draft)
+        _dense(
+            step.whole("clip_len", 1), step.whole("frame_interval", 1), f"{kind}.clip_len in the test pipeline", draft
+        )
     elif frames_together or kind == "DenseSampleFrames" or draft.values["model.recognizer"] != "tsn":
         _sampling(step, kind, frames_together, draft)
 
@@ -134,10 +139,10 @@ def _expect_one_clip(step: Section, clips: int, draft: Draft) -> None:
 
 
 def _test_sampling(step: Section, kind: str, draft: Draft) -> None:
-    clips, source = step.take("num_clips", 1), f"{kind}.num_clips in the test pipeline"
+    clips, source = step.whole("num_clips", 1), f"{kind}.num_clips in the test pipeline"
     dense, segments = bool(draft.values.get("model.clip_len")), draft.values.get("model.segments")
-    if kind == "DenseSampleFrames" and step.take("clip_len", 1) == 1:
-        clips, source = step.take("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions"
+    if kind == "DenseSampleFrames" and step.whole("clip_len", 1) == 1:
+        clips, source = step.whole("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions"
     frames = clips if draft.values["model.recognizer"] == "tsn" or segments in (clips, None) else 0
     if kind.startswith("UniformSample"):
         frames = 0
@@ -158,13 +163,13 @@ def _training_short_side(step: Section, kind: str, relative: bool, draft: Draft)
     """What frames are scaled to before they are cropped. relative: the crop is a share of whatever is there, so that
     only the resolution is concerned."""
     if kind == "RandomRescale":
-        low, high = step.take("scale_range", (256, 320))
-        draft.set("dataset.short_side", low, step.name("scale_range"))
+        low, high = step.size("scale_range", (256, 320))
+        draft.set("dataset.short_side", low, step.source("scale_range"))
         if not relative:
             draft.leave_out(f"{step.name('scale_range')} = {(low, high)}", f"the short side is always {low} here")
     else:
         side = _side(step, "training", draft, exact=not relative)
-        draft.set("dataset.short_side", side, step.name("scale"))
+        draft.set("dataset.short_side", side, step.source("scale"))
     step.without_influence("interpolation", "lazy")
 
 
@@ -177,7 +182,7 @@ def _validation_short_side(step: Section, draft: Draft) -> None:
 
 
 def _validation_size(step: Section, draft: Draft) -> None:
-    size, known = _square(step.take("crop_size")), draft.values.get("dataset.frame_size")
+    size, known = _square(step.size("crop_size")), draft.values.get("dataset.frame_size")
     source = "CenterCrop.crop_size in the validation pipeline"
     if known is None:
         _frame_size(size, source, draft)
@@ -193,8 +198,8 @@ def _set_where_it_differs(name: str, size: Any, source: str, draft: Draft) -> No
 
 def _side(step: Section, where: str, draft: Draft, exact: bool = True) -> Any:
     """Resize with `keep_ratio`: (-1, 256) is a short side of 256, (340, 256) fits the frame into 340 x 256."""
-    scale = step.take("scale")
-    if not isinstance(scale, list | tuple) or len(scale) != 2:
+    scale = step.size("scale")
+    if not isinstance(scale, tuple):
         return scale
     side = min(scale) if min(scale) > 0 else max(scale)
     if min(scale) > 0 and exact:
@@ -209,7 +214,9 @@ def _square(size: Any) -> Any:
 
 
 def _frame_size(size: Any, source: str, draft: Draft) -> None:
-    width, height = size if isinstance(size, list | tuple) else (size, size)
+    if size is None:
+        return
+    width, height = size if isinstance(size, tuple) else (size, size)
     if width != height:
         draft.leave_out(f"{source} = {size!r}", "the model sees squares here")
     elif draft.values.get("dataset.short_side", width) < width:
@@ -221,10 +228,10 @@ def _frame_size(size: Any, source: str, draft: Draft) -> None:
 
 def _multi_scale_crop(step: Section, draft: Draft) -> None:
     draft.set("dataset.crop", "multiscale", "MultiScaleCrop")
-    _frame_size(step.take("input_size"), step.name("input_size"), draft)
-    draft.set("dataset.crop_scales", tuple(map(float, step.take("scales", (1,)))), step.name("scales"))
-    draft.set("dataset.crop_scale_gap", step.take("max_wh_scale_gap", 1), step.name("max_wh_scale_gap"))
-    draft.set("dataset.crop_positions", step.take("num_fixed_crops", 5), step.name("num_fixed_crops"))
+    _frame_size(step.size("input_size"), step.name("input_size"), draft)
+    draft.set("dataset.crop_scales", tuple(step.numbers("scales", (1,))), step.name("scales"))
+    draft.set("dataset.crop_scale_gap", step.whole("max_wh_scale_gap", 1), step.source("max_wh_scale_gap"))
+    draft.set("dataset.crop_positions", step.whole("num_fixed_crops", 5), step.source("num_fixed_crops"))
     step.expect("random_crop", False, why="crops stand at fixed places here")
     step.without_influence("lazy")
 
@@ -238,18 +245,18 @@ def _random_resized_crop(step: Section, draft: Draft) -> None:
 
 def _random_crop(step: Section, draft: Draft) -> None:
     draft.set("dataset.crop", "random", "RandomCrop")
-    _frame_size(step.take("size"), step.name("size"), draft)
+    _frame_size(step.size("size"), step.name("size"), draft)
     step.without_influence("lazy")
 
 
 def _centre_crop(step: Section, draft: Draft) -> None:
     draft.leave_out("CenterCrop in the training pipeline", "training crops at random here")
-    _frame_size(step.take("crop_size"), step.name("crop_size"), draft)
+    _frame_size(step.size("crop_size"), step.name("crop_size"), draft)
     step.without_influence("lazy")
 
 
 def _flip(step: Section, draft: Draft) -> None:
-    draft.set("dataset.flip", step.number("flip_ratio", 0.5), step.name("flip_ratio"))
+    draft.set("dataset.flip", step.number("flip_ratio", 0.5), step.source("flip_ratio"))
     step.expect("direction", "horizontal")
     if "flip_label_map" in step:
         draft.leave_out(

@@ -11,6 +11,7 @@ from engine.mmaction.draft import Draft
 from engine.mmaction.parts import Parts
 from engine.mmaction.section import Section
 
+_MOST_MILESTONES = 10_000
 _USUAL_GPUS = 8  # of MMAction2's own trainings, where a config does not say
 
 
@@ -41,7 +42,7 @@ def _read_epochs(whole: Section, draft: Draft) -> None:
     loop, runner = whole.part("train_cfg"), whole.part("runner")
     for holder, key in ((whole, "total_epochs"), (runner, "max_epochs"), (loop, "max_epochs")):
         if key in holder:
-            draft.set("schedule.epochs", holder.number(key), holder.name(key))
+            draft.set("schedule.epochs", holder.number(key), holder.source(key))
     for holder in (runner, loop):
         if "max_iters" in holder:
             draft.leave_out(f"{holder.name('max_iters')} = {holder.take('max_iters')}", "recipes count epochs")
@@ -55,14 +56,14 @@ def _read_epochs(whole: Section, draft: Draft) -> None:
 def _accumulation(whole: Section) -> int:
     """Over how many batches gradients add up."""
     hook, wrapper = whole.part("optimizer_config"), whole.part("optim_wrapper")
-    return int(hook.number("cumulative_iters", 1) * wrapper.number("accumulative_counts", 1))
+    return int(hook.whole("cumulative_iters", 1) * wrapper.whole("accumulative_counts", 1))
 
 
 def _read_batch(parts: Parts, accumulated: int, sources: Mapping[Path, str], draft: Draft) -> None:
     """The batch on one GPU, and the batch on all of them, which lr is meant for."""
     if parts.batch_size is None:
         return
-    repeats = int(parts.train.values.get("num_repeats", 1)) if parts.train.kind() == "RepeatAugDataset" else 1
+    repeats = parts.train.whole("num_repeats", 1)
     batch = int(parts.batch_size) * accumulated * repeats
     times = f" x {accumulated} accumulated" if accumulated > 1 else ""
     times += f" x {repeats} views of each" if repeats > 1 else ""
@@ -71,10 +72,10 @@ def _read_batch(parts: Parts, accumulated: int, sources: Mapping[Path, str], dra
         draft.set("schedule.micro_batch_size", batch // accumulated, parts.batch_size_source)
     scaling = parts.whole.part("auto_scale_lr")
     scaling.without_influence("enable")
-    base = scaling.number("base_batch_size")
+    base = scaling.whole("base_batch_size")
     if base is not None:
         views = f" x {repeats} views of each" if repeats > 1 else ""
-        draft.set("schedule.lr_batch_size", int(base) * repeats, scaling.name("base_batch_size") + views)
+        draft.set("schedule.lr_batch_size", base * repeats, scaling.name("base_batch_size") + views)
         return
     gpus, why = _gpus(sources, draft)
     draft.set("schedule.lr_batch_size", gpus * batch, f"{gpus} GPUs x {batch} clips; {why}")
@@ -106,14 +107,14 @@ def _read_optimizer(optimizer: Section, draft: Draft) -> None:
         draft.leave_out(
             f'{optimizer.name("type")} = "Adam"', "adamw is taken, whose weight decay is not part of the gradient"
         )
-    draft.set("schedule.optimizer", name or "adamw", optimizer.name("type"))
+    draft.set("schedule.optimizer", name or "adamw", optimizer.source("type"))
     if "lr" in optimizer:
-        draft.set("schedule.lr", optimizer.number("lr"), optimizer.name("lr"))
+        draft.set("schedule.lr", optimizer.number("lr"), optimizer.source("lr"))
     decay = {"SGD": 0.0, "AdamW": 0.01}.get(kind, 0.0)
-    draft.set("schedule.weight_decay", optimizer.number("weight_decay", decay), optimizer.name("weight_decay"))
+    draft.set("schedule.weight_decay", optimizer.number("weight_decay", decay), optimizer.source("weight_decay"))
     if kind == "SGD":
-        draft.set("schedule.momentum", optimizer.number("momentum", 0.0), optimizer.name("momentum"))
-        draft.set("schedule.nesterov", optimizer.take("nesterov", False), optimizer.name("nesterov"))
+        draft.set("schedule.momentum", optimizer.number("momentum", 0.0), optimizer.source("momentum"))
+        draft.set("schedule.nesterov", optimizer.take("nesterov", False), optimizer.source("nesterov"))
         optimizer.expect("dampening", 0)
     else:
         optimizer.expect("betas", (0.9, 0.999))
@@ -130,7 +131,7 @@ def _read_groups(holder: Section, draft: Draft) -> None:
     elif constructor == "SwinOptimWrapperConstructor":
         _swin_groups(groups, draft)
     elif constructor in ("LearningRateDecayOptimizerConstructor", "LayerDecayOptimizerConstructor"):
-        draft.set("schedule.layer_decay", groups.take("decay_rate"), groups.name("decay_rate"))
+        draft.set("schedule.layer_decay", groups.take("decay_rate"), groups.source("decay_rate"))
         groups.without_influence("decay_type", "num_layers")
         draft.set("schedule.decay_norm_and_bias", False, constructor)
     elif constructor not in ("", "DefaultOptimizerConstructor", "DefaultOptimWrapperConstructor"):
@@ -145,7 +146,7 @@ def _read_groups(holder: Section, draft: Draft) -> None:
 def _tsm_groups(groups: Section, draft: Draft) -> None:
     """Biases learn twice as fast; with fc_lr5 the head 5 times (its bias 10 times); no decay on biases and norms."""
     faster = 5.0 if groups.take("fc_lr5", False) else 1.0
-    draft.set("schedule.head_lr_multiplier", faster, groups.name("fc_lr5"))
+    draft.set("schedule.head_lr_multiplier", faster, groups.source("fc_lr5"))
     draft.set("schedule.bias_lr_multiplier", 2.0, "the constructor of TSM")
     draft.set("schedule.decay_norm_and_bias", False, "the constructor of TSM")
 
@@ -173,7 +174,7 @@ def _plain_groups(groups: Section, draft: Draft) -> None:
     elif not norm == bias == 1:
         what = f"{groups.name('norm_decay_mult')} = {norm:g} with bias_decay_mult = {bias:g}"
         draft.leave_out(what, "weight decay leaves out norms and biases together, or neither")
-    draft.set("schedule.bias_lr_multiplier", groups.number("bias_lr_mult", 1.0), groups.name("bias_lr_mult"))
+    draft.set("schedule.bias_lr_multiplier", groups.number("bias_lr_mult", 1.0), groups.source("bias_lr_mult"))
     keys = groups.take("custom_keys", {})
     for name, multipliers in keys.items() if isinstance(keys, dict) else ():
         draft.leave_out(f"{groups.name('custom_keys')}[{name!r}] = {multipliers}", "recipes name no single parameters")
@@ -191,7 +192,7 @@ def _read_clipping(whole: Section, draft: Draft) -> None:
     holder = whole.part("optimizer_config").part("grad_clip")
     if "optim_wrapper" in whole:
         holder = whole.part("optim_wrapper").part("clip_grad")
-    draft.set("schedule.grad_clip_norm", holder.number("max_norm", 0.0), holder.name("max_norm"))
+    draft.set("schedule.grad_clip_norm", holder.number("max_norm", 0.0), holder.source("max_norm"))
     holder.expect("norm_type", 2)
     whole.part("optimizer_config").without_influence("type")
 
@@ -204,22 +205,23 @@ def _read_lr_config(config: Section, draft: Draft) -> None:
     policy = str(config.take("policy", "fixed"))
     match policy.lower():
         case "step":
-            steps = config.take("step", [])
-            _steps(list(steps) if isinstance(steps, list | tuple) else _every(steps, draft), config.name("step"), draft)
-            draft.set("schedule.gamma", config.number("gamma", 0.1), config.name("gamma"))
+            single = isinstance(config.values.get("step"), int)
+            steps = _every(config.whole("step", 0), draft) if single else config.numbers("step")
+            _steps(steps, config.name("step"), draft)
+            draft.set("schedule.gamma", config.number("gamma", 0.1), config.source("gamma"))
             config.expect("by_epoch", True, why="milestones are epochs here")
         case "cosineannealing":
-            draft.set("schedule.lr_policy", "cosine", config.name("policy"))
+            draft.set("schedule.lr_policy", "cosine", config.source("policy"))
             for key in ("min_lr", "min_lr_ratio"):
                 _lowest(config.number(key, 0), config.name(key), draft)
             config.without_influence("by_epoch")  # a step at a time here
         case "fixed":
-            draft.set("schedule.lr_policy", "constant", config.name("policy"))
+            draft.set("schedule.lr_policy", "constant", config.source("policy"))
         case _:
             draft.leave_out(
                 f'{config.name("policy")} = "{policy}"', "recipes have step, cosine and constant; cosine is taken"
             )
-            draft.set("schedule.lr_policy", "cosine", config.name("policy"))
+            draft.set("schedule.lr_policy", "cosine", config.source("policy"))
             config.without_influence(*config.values)
     config.without_influence("step", "gamma", "power", "min_lr", "min_lr_ratio")  # of a policy that a base had
     _read_warmup(config, draft)
@@ -233,8 +235,8 @@ def _read_warmup(config: Section, draft: Draft) -> None:
     if kind != "linear":
         draft.leave_out(f'{config.name("warmup")} = "{kind}"', "the warm-up is linear here")
     if by_epoch:
-        draft.set("schedule.warmup_epochs", float(length), config.name("warmup_iters"))
-        draft.set("schedule.warmup_start", ratio, config.name("warmup_ratio"))
+        draft.set("schedule.warmup_epochs", float(length), config.source("warmup_iters"))
+        draft.set("schedule.warmup_start", ratio, config.source("warmup_ratio"))
     else:
         draft.leave_out(
             f"{config.name('warmup_iters')} = {length} steps from {ratio:g} x lr",
@@ -272,14 +274,14 @@ def _linear(scheduler: Section, draft: Draft) -> None:
 
 def _multi_step(scheduler: Section, draft: Draft) -> None:
     """mmengine counts milestones from the scheduler's own `begin`."""
-    begin, milestones = scheduler.number("begin", 0), scheduler.take("milestones", [])
+    begin, milestones = scheduler.number("begin", 0), scheduler.numbers("milestones")
     source = "MultiStepLR.milestones" + (f" + {begin:g}, its begin" if begin else "")
     _steps([epoch + begin for epoch in milestones], source, draft)
     draft.set("schedule.gamma", scheduler.number("gamma", 0.1), "MultiStepLR.gamma")
 
 
 def _step(scheduler: Section, draft: Draft) -> None:
-    _steps(_every(scheduler.number("step_size", 0), draft), "StepLR.step_size", draft)
+    _steps(_every(scheduler.whole("step_size", 0), draft), "StepLR.step_size", draft)
     draft.set("schedule.gamma", scheduler.number("gamma", 0.1), "StepLR.gamma")
 
 
@@ -314,10 +316,10 @@ def _steps(milestones: list[Any], source: str, draft: Draft) -> None:
     draft.set("schedule.milestones", [int(epoch) for epoch in milestones], source)
 
 
-def _every(size: Any, draft: Draft) -> list[int]:
+def _every(size: int, draft: Draft) -> list[int]:
     """A single number: a milestone each so many epochs."""
-    epochs = int(draft.values.get("schedule.epochs", 0))
-    return list(range(int(size), epochs, int(size))) if size else []
+    epochs = draft.values.get("schedule.epochs", 0)
+    return list(range(size, epochs, size)) if size > 0 and epochs / size < _MOST_MILESTONES else []
 
 
 def _lowest(lowest: float, source: str, draft: Draft) -> None:
@@ -331,13 +333,15 @@ def _lowest(lowest: float, source: str, draft: Draft) -> None:
 def _read_intervals(whole: Section, draft: Draft) -> None:
     evaluation, loop = whole.part("evaluation"), whole.part("train_cfg")
     holder, key = (evaluation, "interval") if evaluation.values else (loop, "val_interval")
-    draft.set("schedule.validation_interval", holder.number(key, 1), holder.name(key))
+    draft.set("schedule.validation_interval", holder.whole(key, 1), holder.source(key))
     evaluation.without_influence(*evaluation.values)
     hooks = whole.part("default_hooks")
     holder = whole.part("checkpoint_config") if "checkpoint_config" in whole else hooks.part("checkpoint")
-    draft.set("schedule.checkpoint_interval", holder.number("interval", 1), holder.name("interval"))
+    draft.set("schedule.checkpoint_interval", holder.whole("interval", 1), holder.source("interval"))
     if "max_keep_ckpts" in holder:
-        draft.set("schedule.keep_checkpoints", max(holder.number("max_keep_ckpts"), 0), holder.name("max_keep_ckpts"))
+        draft.set(
+            "schedule.keep_checkpoints", max(holder.whole("max_keep_ckpts", 0), 0), holder.source("max_keep_ckpts")
+        )
     holder.without_influence("type", "save_best", "by_epoch", "save_optimizer", "rule")
     hooks.without_influence(*hooks.values)
 

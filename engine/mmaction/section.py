@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from engine.mmaction.draft import Draft
 from engine.mmaction.python_data import Unread
+
+_MOST = 10**12  # nothing that a config counts or measures is larger; infinity and its like are no numbers here
 
 
 class Section:
@@ -35,10 +37,26 @@ class Section:
 
     def number(self, key: str, default: float | None = None) -> Any:
         """Like `take`, where only a number makes sense."""
+        return self._of_kind(key, default, _is_number, "a number")
+
+    def whole(self, key: str, default: int | None = None) -> Any:
+        """Like `take`, where only a whole number makes sense."""
+        return self._of_kind(key, default, _is_whole, "a whole number")
+
+    def numbers(self, key: str, default: tuple[float, ...] = ()) -> list[Any]:
+        """Like `take`, where only a list of numbers makes sense."""
+        return list(self._of_kind(key, default, _are_numbers, "a list of numbers"))
+
+    def size(self, key: str, default: Any = None) -> Any:
+        """Like `take`, where only one number or two make sense: 224, or (224, 224)."""
+        fits = self._of_kind(key, default, lambda value: _is_whole(value) or _are_two(value), "a size")
+        return tuple(fits) if isinstance(fits, list) else fits
+
+    def _of_kind(self, key: str, default: Any, fits: Callable[[Any], bool], kind: str) -> Any:
         value = self.take(key, default)
-        if value is default or (isinstance(value, int | float) and not isinstance(value, bool)):
+        if value is default or fits(value):
             return value
-        self.draft.leave_out(f"{self.name(key)} = {value!r}", "it is not a number")
+        self.draft.leave_out(f"{self.name(key)} = {value!r}", f"it is not {kind}")
         return default
 
     def kind(self) -> str:
@@ -82,7 +100,12 @@ class Section:
         return parts
 
     def name(self, key: str) -> str:
+        """What messages call a key."""
         return f"{self.path}.{key}" if self.path else key
+
+    def source(self, key: str) -> str:
+        """Where a value comes from that has a default: the key, or that there is none."""
+        return self.name(key) if key in self else f"no {self.name(key)}"
 
     def untaken(self) -> Iterator[tuple[str, Any]]:
         """The keys that nobody read, with their values."""
@@ -92,6 +115,22 @@ class Section:
             part = self._parts.get(key, [])
             for section in [part] if isinstance(part, Section) else part:
                 yield from section.untaken()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST <= value <= _MOST
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(_is_number(number) for number in value)
+
+
+def _are_two(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_whole(number) for number in value)
 
 
 def _kind_of(item: Any) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import ExitCode, RecipeError
+from engine.mmaction.config import read_config
 from engine.mmaction.recipe import Import, import_config
 from engine.recipe import TABLES, Recipe, document_of, load_recipe
 from tests.engine.mmaction.configs import KINETICS_CHECKPOINT, write, write_configs, write_old_configs
@@ -473,6 +477,54 @@ def test_an_argument_that_nobody_knows_is_not_lost_in_a_pipeline(number: int, tm
     )
     reads_files = number == 2
     assert ("unheard_of = 7" in said(new(tmp_path, change))) is not reads_files
+
+
+# --- anything at any place --------------------------------------------------------------------------------------------
+
+JUNK = [None, "x", "", [], {}, -1, 0, 1.5, True, [1], {"type": "X"}, [{"type": "X"}], 1e400, 10**20, 'a"b\n\0', (None,),
+        [[1]], {1: 2}]  # fmt: skip
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The ways to everything inside a value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from _places(inner, (*path, key))
+
+
+def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[path[0]] = _with(changed[path[0]], path[1:], new)
+    return changed
+
+
+@pytest.fixture(scope="module", params=["0.x", "1.x"])
+def whole_config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All values of a config, inheritance resolved."""
+    folder = tmp_path_factory.mktemp("whole")
+    if request.param == "1.x":
+        return read_config(write_configs(folder) / "tsn-ucf101.py").values
+    return read_config(write_old_configs(folder) / "tsm_r50_1x1x8_25e_hmdb51_rgb.py").values
+
+
+@given(data=st.data())
+def test_whatever_stands_anywhere_is_imported_or_refused_in_a_sentence(
+    whole_config: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    values = whole_config
+    for _ in range(data.draw(st.integers(1, 3))):
+        values = _with(values, data.draw(st.sampled_from(list(_places(values)))), data.draw(st.sampled_from(JUNK)))
+    folder = tmp_path_factory.mktemp("junk")
+    config = write(folder / "config.py", "\n".join(f"{key} = {value!r}" for key, value in values.items()))
+    try:
+        found = import_config(config)
+    except RecipeError as error:
+        assert "\n" not in str(error)
+    else:
+        assert load_recipe(write(folder / "recipe.toml", text(found))) == found.recipe
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
