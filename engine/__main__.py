@@ -23,7 +23,7 @@ def main() -> int:
     run = RunFolder(arguments.run_dir)
     with Signals(are_held=False) as signals:
         if arguments.test or arguments.lr_range:
-            return _look(run, arguments.lr_range)
+            return _look(run, arguments.lr_range, signals)
         return _train(run, arguments.resume, signals)
 
 
@@ -31,6 +31,7 @@ def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
     log = EventLog(run.events)
     signals.on_leave = lambda: _log_interrupted(run, EventLog(run.events), signals.came)
     try:
+        signals.let_in()
         with run.writing("process.json"):
             run.claim()
         recipe = load_recipe(run.recipe)
@@ -50,9 +51,10 @@ def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
     return ExitCode.OK
 
 
-def _look(run: RunFolder, lr_range: list[str] | None) -> int:
+def _look(run: RunFolder, lr_range: list[str] | None, signals: Signals) -> int:
     """What changes nothing in the run's log: the final test, and the learning-rate range test."""
     try:
+        signals.let_in()
         if lr_range:
             _lr_range(run, *lr_range)
         else:

@@ -58,8 +58,6 @@ class Signals:
         for number in _SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
         self._wakeup_before = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # whoever started us has kept them for this moment
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,6 +69,11 @@ class Signals:
         self._mouth.close()  # ends the thread
         self._before = {}
 
+    def let_in(self) -> None:
+        """Those that came before anybody listened: whoever starts an engine keeps them back until here."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         is_first = not self.came
         self.came = self.came or signal.Signals(number).name
@@ -81,11 +84,12 @@ class Signals:
         """In a thread, which Python tells of each signal at once; a handler has to wait until the main thread is back
         from decoding a file that never ends."""
         is_first = True
-        while numbers := self._ear.recv(16):
-            for number in numbers:
-                if number == signal.SIGINT and not is_first:
-                    self._leave()
-                is_first = is_first and number not in _SIGNALS
+        with self._ear as ear:
+            while numbers := ear.recv(16):
+                for number in numbers:
+                    if number == signal.SIGINT and not is_first:
+                        self._leave()
+                    is_first = is_first and number not in _SIGNALS
 
     def _leave(self) -> None:
         try:

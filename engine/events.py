@@ -426,7 +426,8 @@ class RunState:
             case ValidationStarted():
                 self.validating = event
             case Validation():
-                self.validations.append(event)
+                # One of the same epoch was before a resume, from a checkpoint between that epoch's last step and it.
+                self.validations = [done for done in self.validations if done.epoch < event.epoch] + [event]
                 self.validating = None
             case CheckpointSaved():
                 self.checkpoints.append(event)
@@ -443,6 +444,7 @@ class RunState:
         self.validating = None
         self.steps = [done for done in self.steps if done.step <= step]
         self.validations = [done for done in self.validations if done.step <= step]
+        self.checkpoints = [saved for saved in self.checkpoints if saved.step <= step]
 
     @property
     def best(self) -> Validation | None:

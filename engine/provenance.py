@@ -16,28 +16,44 @@ import torch
 from engine.atomic import write_text
 from engine.dataset.clips import Clip, ClipLists
 from engine.device import describe
+from engine.recipe import Recipe, document_of
 
 _HASHES_A_NAME = 5
 CHANGED = "is damaged: its content is not what was saved (its sha256 is not in provenance.json)"
 _PACKAGES = ("ftwiz", "torch", "torchvision", "torchmetrics", "numpy", "decord", "av")
 
 
-def write_provenance(path: Path, clips: ClipLists, seed: int, device: torch.device, weights: str, sha256: str) -> None:
-    """weights: where they came from, "" for none. sha256: of that file."""
+def write_provenance(
+    path: Path, asked: Recipe, clips: ClipLists, device: torch.device, weights: str, sha256: str
+) -> None:
+    """asked: the recipe, before "auto" was decided. weights: where they came from, "" for none. sha256: of those."""
     document = {
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
         "device": describe(device),
-        "seed": seed,
+        "seed": asked.run.seed,
         "weights": {"source": weights, "sha256": sha256},
         "clips": {
             "train": {"count": len(clips.train), "sha256": _hash_of(clips.train)},
             "val": {"count": len(clips.val), "sha256": _hash_of(clips.val)},
         },
+        "recipe": document_of(asked),
     }
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def changed_clips(path: Path, clips: ClipLists) -> list[str]:
+    """A sentence for each list of clips that is not the one the run was started with."""
+    recorded = _read(path).get("clips", {})
+    notes = []
+    for key, what, now in (("train", "training", clips.train), ("val", "validation", clips.val)):
+        before = recorded.get(key)
+        if before and before["sha256"] != _hash_of(now):
+            counts = f"{before['count']} then, {len(now)} now"
+            notes.append(f"The {what} clips are not those that the run was started with ({counts}).")
+    return notes
 
 
 def record_checkpoint(path: Path, sha256: str, names: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ def random_state() -> dict[str, Any]:
     version, numbers, next_gauss = random.getstate()
     old: dict[str, Any] = np.random.get_state(legacy=False)
     state: dict[str, Any] = {
-        "python": [version, list(numbers), next_gauss],
+        "python": [version, torch.tensor(numbers), next_gauss],
         "numpy": {
             "key": torch.from_numpy(old["state"]["key"].astype(np.int64)),
             "pos": old["state"]["pos"],
@@ -43,7 +43,7 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: dict[str, Any]) -> None:
     """Draw on where `random_state` was taken; what belongs to a device that is not here is left out."""
     version, numbers, next_gauss = state["python"]
-    random.setstate((version, tuple(numbers), next_gauss))
+    random.setstate((version, tuple(numbers.tolist()), next_gauss))
     old = state["numpy"]
     np.random.set_state(("MT19937", old["key"].numpy().astype(np.uint32), old["pos"], old["has_gauss"], old["gauss"]))
     torch.set_rng_state(state["torch"])

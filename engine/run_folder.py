@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from engine.atomic import write_text
 from engine.errors import DiskFullError, RecipeError, TrainingError
@@ -120,19 +120,37 @@ class RunFolder:
 
     # --- who is training ----------------------------------------------------------------------------------------------
 
-    def claim(self) -> None:
-        """The engine's first act: say which process this run is."""
-        pid = os.getpid()
+    def claim(self, pid: int | None = None) -> None:
+        """Say which process this run is: the engine's first act, and that of whoever starts one (its pid)."""
+        pid = pid or os.getpid()
         write_text(self.process, json.dumps({"pid": pid, "started": _start_time(pid), "host": socket.gethostname()}))
 
     def is_alive(self) -> bool:
         """Whether the process that claimed this run still is. On another host this cannot be known: say yes."""
+        process = self._process()
+        if not process or self.other_host():
+            return bool(process)
+        return process["started"] is not None and _start_time(process["pid"]) == process["started"]
+
+    def other_host(self) -> str:
+        """The host of the process that claimed this run, where it is not this one; else ""."""
+        host = self._process().get("host", "")
+        return host if host != socket.gethostname() else ""
+
+    def _process(self) -> dict[str, Any]:
+        """pid, started, host; nothing where nobody has claimed this run, or the file is broken."""
         try:
             process = json.loads(self.process.read_text(encoding="utf-8"))
-            pid, started, host = process["pid"], process["started"], process["host"]
+            return {key: process[key] for key in ("pid", "started", "host")}
         except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _is_claimed_after(self, seconds: float) -> bool:
+        """Whether a process has claimed this run since then (unix seconds): one that goes on with it."""
+        try:
+            return self.process.stat().st_mtime > seconds
+        except FileNotFoundError:
             return False
-        return host != socket.gethostname() or _start_time(pid) == started
 
     def state(self) -> RunState:
         """The fold of the whole log."""
@@ -144,18 +162,14 @@ class RunFolder:
     def status(self, state: RunState) -> Status:
         """Running or crashed is told by the process, all else by the log."""
         alive = self.is_alive()
-        match state.ended:
-            case RunFinished():
-                return "finished"
-            case RunInterrupted() if not alive:
-                return "interrupted"
-            case RunFailed() if not alive:
-                return "failed"
+        if state.ended and not (alive and self._is_claimed_after(state.ended.t)):
+            kinds: dict[type, Status] = {RunFinished: "finished", RunInterrupted: "interrupted", RunFailed: "failed"}
+            return kinds[type(state.ended)]
         if not alive:
             return "crashed" if self.process.exists() or not self.path.is_dir() else "starting"
-        if state.paused:
-            return "paused"
-        return "running" if state.started else "starting"
+        if state.ended or not state.started:
+            return "starting"
+        return "paused" if state.paused else "running"
 
 
 def create_run_folder(recipe: Recipe, path: Path | None, now: datetime) -> RunFolder:

@@ -54,9 +54,10 @@ from engine.meter import Meter
 from engine.metrics import chance_level
 from engine.mixing import Mix, build_mix
 from engine.model import build_model
-from engine.provenance import write_provenance
+from engine.provenance import changed_clips, write_provenance
 from engine.randomness import random_state, restore_random_state, seed_generators
 from engine.recipe import Recipe, save_recipe
+from engine.resume import require_the_same
 from engine.run_folder import LAST, RunFolder
 from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_base_lrs, set_frozen
 from engine.weights.fetch import Progress
@@ -193,6 +194,7 @@ class Training:
             "averaged_steps": int(self.average.n_averaged) if self.average else 0,
             "random": random_state(),
             "meter": self.meter.state(),
+            "steps_per_epoch": self.steps_per_epoch,
             **{name: getattr(self, name) for name in _COUNTERS},
         }
 
@@ -205,21 +207,18 @@ class Training:
         remove_leftovers(self.run)
         base_lrs = [float(lr) for lr in self.scheduler.base_lrs]
         state, path, damage = (load_checkpoint(checkpoint), checkpoint, []) if checkpoint else load_newest(self.run)
-        if state["classes"] != list(self.recipe.dataset.classes):
-            raise WeightsError(
-                f"{path} was trained on other classes than the dataset has now; a run goes on with its own. To start "
-                "a new run from these weights, name the checkpoint in [weights] load_from."
-            )
+        notes = require_the_same(path, state, self.recipe, self.steps_per_epoch)
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.average:
                 self.average.module.load_state_dict(state["average"])
                 self.average.n_averaged.fill_(state["averaged_steps"])
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
             raise WeightsError(
-                f"{path} holds another model or optimiser than the recipe describes; undo the change to the recipe, or "
-                "start a new run with the checkpoint in [weights] load_from."
+                f"{path} does not fit the model and the optimiser that this version of ftwiz builds from the recipe "
+                f"({reason}); go on with the version that started the run."
             ) from None
         self.scheduler.load_state_dict(state["scheduler"])
         set_base_lrs(self.optimizer, self.scheduler, base_lrs)
@@ -235,12 +234,14 @@ class Training:
             make_last(path)
             what = "; ".join(damage) or f"{LAST} is missing"
             self.say(f"{what}. Goes on from {path.name} instead, saved after step {self.step}.", level="warning")
+        for note in [*notes, *changed_clips(self.run.provenance, self.clips)]:
+            self.say(note, level="warning")
         self._announce_what_was_not(state["names"])
 
     def _announce_what_was_not(self, names: Sequence[str]) -> None:
         """A process that was killed right after it saved had no time to say so."""
-        said = {(saved.path, saved.step) for saved in self.run.state().checkpoints}
-        self._announce_saved([name for name in names if (f"checkpoints/{name}", self.step) not in said])
+        said = {(saved.path, saved.step, saved.epoch) for saved in self.run.state().checkpoints}
+        self._announce_saved([name for name in names if (f"checkpoints/{name}", self.step, self.epoch) not in said])
 
 
 def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Training:
@@ -255,6 +256,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         make_fast(recipe.run.tf32)
     seed_generators(recipe.run.seed)
 
+    asked = recipe
     asked_classes = recipe.head.num_classes
     clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes, recipe.model.modality)
     require_two_classes(clips.classes, recipe.dataset.root)
@@ -314,7 +316,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         source = report.source if report else ""
         with run.writing("The recipe"):
             save_recipe(recipe, run.recipe)
-            write_provenance(run.provenance, clips, recipe.run.seed, device, source, report.sha256 if report else "")
+            write_provenance(run.provenance, asked, clips, device, source, report.sha256 if report else "")
     set_frozen(model, recipe.schedule, training.epoch)
     _announce(training, report, resume)
     return training

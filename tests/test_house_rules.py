@@ -33,6 +33,7 @@ TORCH_FREE = [
     "engine.atomic",
     "engine.control",
     "engine.run_folder",
+    "engine.resume",
     "engine.dataset.clips",
     "engine.dataset.images",
     "engine.dataset.inspect",

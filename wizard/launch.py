@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from engine.run_folder import RunFolder
 
@@ -18,9 +18,12 @@ def start_engine(run: RunFolder, resume: bool = False) -> subprocess.Popen[bytes
     """
     command = [sys.executable, "-P", "-m", "engine", str(run.path), *(["--resume"] if resume else [])]
     with open(run.log, "ab") as log, _signals_kept():
-        return subprocess.Popen(
+        engine = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
+    with suppress(OSError):  # a full disk, which the engine tells of
+        run.claim(engine.pid)  # it does so itself in a moment; until then nobody else is to start one
+    return engine
 
 
 @contextmanager

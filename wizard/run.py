@@ -18,14 +18,15 @@ from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
-from engine.events import Event, RunFailed, RunFinished, to_line
+from engine.events import Event, RunFailed, RunFinished, RunState, to_line
 from engine.learning_rate import lr_arithmetic
-from engine.recipe import Recipe, load_recipe, save_recipe
-from engine.run_folder import RunFolder, create_run_folder, find_runs
+from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
+from engine.resume import asked_recipe, changes, may_change, told
+from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
 from engine.weights.fetch import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
-from wizard.words import count, frames_of, percent, quoted, what_next
+from wizard.words import count, frames_of, percent, quoted, resume_command, what_next
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -42,20 +43,22 @@ def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) 
     A run goes on with its own recipe; only [run] may be changed (another device, other workers).
     """
     run = _folder_to_resume(source, run_dir, overrides)
-    if run.is_alive():
-        raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {quoted(run.path)}`.")
-    if not (run.checkpoints / "last.pt").exists():
+    state = run.state()
+    _refuse_running(run, state)
+    if not run.checkpoints_to_resume():
         raise RecipeError(f"{run.path} has no checkpoint to go on from; start a new run with `ftwiz run RECIPE`.")
-    ended = run.state().ended
-    if isinstance(ended, RunFinished) and not ended.stopped_early:
+    if isinstance(state.ended, RunFinished) and not state.ended.stopped_early:
         raise RecipeError(
             f"{run.path} is finished; there is nothing to go on with. To train further from it, start a new run with "
-            f'load_from = "{run.checkpoints / "last.pt"}" under [weights].'
+            f'load_from = "{run.checkpoints / LAST}" under [weights].'
         )
-    if others := [key for key in overrides if not key.startswith("run.")]:
-        raise RecipeError(f"--set {others[0]}: a resumed run keeps its recipe; only keys of [run] may be changed.")
-    if overrides:
-        save_recipe(load_recipe(run.recipe, overrides), run.recipe)
+    if others := [key for key in overrides if not may_change(key)]:
+        raise RecipeError(
+            f"--set {others[0]}: a resumed run keeps its recipe; only keys of [run] may be changed, without the seed."
+        )
+    now_asked = {**(_changes_of_the_file(source, run) if source else {}), **overrides}
+    if now_asked:
+        save_recipe(load_recipe(run.recipe, now_asked), run.recipe)
     return run
 
 
@@ -158,10 +161,41 @@ def _folder_to_resume(source: str, run_dir: Path | None, overrides: Mapping[str,
             raise RecipeError(f"--run-dir {run_dir} is not a run folder (it has no recipe.toml).")
         return RunFolder(run_dir)
     recipe = _named(source, overrides)
-    mine = [run for run in find_runs(Path(recipe.run.output)) if load_recipe(run.recipe).name == recipe.name]
-    if not mine:
-        raise RecipeError(f"There is no run of {source} under {recipe.run.output}/ to go on with; leave out --resume.")
-    return mine[-1]
+    for run in reversed(find_runs(Path(recipe.run.output))):
+        try:
+            if load_recipe(run.recipe).name == recipe.name:
+                return run
+        except RecipeError:
+            print(f"{run.path} is passed over: its recipe.toml cannot be read.", file=sys.stderr)
+    raise RecipeError(f"There is no run of {source} under {recipe.run.output}/ to go on with; leave out --resume.")
+
+
+def _refuse_running(run: RunFolder, state: RunState) -> None:
+    if not run.is_alive() or run.status(state) in ("finished", "interrupted", "failed"):
+        return
+    if host := run.other_host():
+        raise RecipeError(
+            f"{run.path} was training on {host}, and nothing here tells whether it still is. Where it is not, remove "
+            f"{run.process} and try again."
+        )
+    raise RecipeError(f"{run.path} is training right now; watch it with `ftwiz watch {quoted(run.path)}`.")
+
+
+def _changes_of_the_file(source: str, run: RunFolder) -> dict[str, Any]:
+    """What the recipe file says of [run] that it did not say when the run was started. Raises RecipeError where it
+    says something else of the training."""
+    before = asked_recipe(run.provenance)
+    if before is None:
+        return {}
+    changed = changes(before, with_absolute_paths(_named(source, {})))
+    if kept := {key: pair for key, pair in changed.items() if not may_change(key)}:
+        raise RecipeError(
+            f"{source} has changed since {run.path} was started: {told(kept)}. A resumed run keeps its recipe: undo "
+            f"the change, go on as it was with `{resume_command(run)}`, or leave out --resume for a new run."
+        )
+    if changed:
+        print(f"{source} has changed: {told(changed)}.", file=sys.stderr)
+    return {key: after for key, (_, after) in changed.items()}
 
 
 def _watched(run: RunFolder, engine: subprocess.Popen[bytes]) -> int:

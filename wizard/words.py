@@ -224,7 +224,7 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
     """For a run that is over: how it ended and what can be done now. Empty while it goes on."""
     if not run.path.is_dir():
         return f"{run.path} is gone: somebody moved or removed the run folder."
-    resumable = (run.checkpoints / "last.pt").exists()
+    resumable = bool(run.checkpoints_to_resume())
     again = (
         f"Go on from its last checkpoint: {resume_command(run)}"
         if resumable

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +32,12 @@ STARTED = RunStarted(
 FINISHED = RunFinished(t=9.0, best_top1=0.5, best_epoch=1, seconds=9.0)
 INTERRUPTED = RunInterrupted(t=9.0, signal="SIGINT", checkpoint="checkpoints/last.pt", step=2)
 FAILED = RunFailed(t=9.0, error="the loss is not finite", exit_code=1)
+
+
+def later(event: Event) -> Event:
+    """After any claim that a test makes."""
+    return replace(event, t=4_000_000_000.0)
+
 
 CLAIM = """
 import pathlib, sys
@@ -160,6 +167,26 @@ def test_a_process_with_blanks_and_brackets_in_its_name_is_told_by_its_start(tmp
     assert not run.is_alive()
 
 
+def test_a_process_is_claimed_for_by_whoever_starts_it(run: RunFolder) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.claim(child.pid)
+        assert run.is_alive() and status(run) == "starting"
+        child.kill()
+        child.wait()
+        assert not run.is_alive()
+        run.claim(child.pid)  # too late: there is no such process any more
+        assert not run.is_alive()
+
+
+def test_an_end_counts_wherever_the_run_was(run: RunFolder) -> None:
+    """A cluster moves a run to another machine: what the log says is over can be gone on with."""
+    run.process.write_text(json.dumps({"pid": 1, "started": "0", "host": "elsewhere"}))
+    write(run, STARTED)
+    assert (run.other_host(), status(run)) == ("elsewhere", "running")
+    write(run, STARTED, later(INTERRUPTED))
+    assert status(run) == "interrupted"
+
+
 def test_on_another_host_nobody_can_tell_so_it_counts_as_alive(run: RunFolder) -> None:
     run.process.write_text(json.dumps({"pid": 1, "started": "0", "host": socket.gethostname() + "-not"}))
     assert run.is_alive()
@@ -181,10 +208,13 @@ def test_a_broken_process_file_is_nobody(run: RunFolder, text: str) -> None:
         ([STARTED], "running", "crashed"),
         ([STARTED, Paused(1.0, 1)], "paused", "crashed"),
         ([STARTED, Paused(1.0, 1), Resumed(2.0, 1)], "running", "crashed"),
-        ([STARTED, FINISHED], "finished", "finished"),
-        ([STARTED, INTERRUPTED], "running", "interrupted"),
-        ([STARTED, FAILED], "running", "failed"),
+        ([STARTED, FINISHED], "starting", "finished"),  # by a process that claimed it after that: it goes on
+        ([STARTED, INTERRUPTED], "starting", "interrupted"),
+        ([STARTED, FAILED], "starting", "failed"),
         ([FAILED], "starting", "failed"),
+        ([STARTED, later(FINISHED)], "finished", "finished"),  # by the process itself, which is about to end
+        ([STARTED, later(INTERRUPTED)], "interrupted", "interrupted"),
+        ([STARTED, later(FAILED)], "failed", "failed"),
         ([STARTED, INTERRUPTED, STARTED], "running", "crashed"),
         ([STARTED, Paused(1.0, 1), INTERRUPTED, STARTED], "running", "crashed"),
     ],

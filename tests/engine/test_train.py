@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -25,8 +25,6 @@ from engine.events import (
     LogReader,
     Message,
     RunFinished,
-    RunInterrupted,
-    RunStarted,
     RunState,
     Step,
     Validation,
@@ -250,51 +248,6 @@ def wait_for(run: RunFolder, kind: type, count: int = 1, seconds: float = 120) -
         time.sleep(0.02)
 
 
-LONG = "epochs = 4\nmilestones = [2]\nwarmup_epochs = 1.5"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
-def test_a_signal_saves_and_the_resumed_run_ends_as_if_nothing_had_been(
-    tmp_path: Path, videos: Path, name: str
-) -> None:
-    whole, cut = (new_run(tmp_path, videos, which, schedule=LONG, head="dropout = 0.5") for which in ("whole", "cut"))
-    train(whole)
-
-    engine = start(cut)
-    wait_for(cut, Step, 4)
-    engine.send_signal(getattr(signal, name))
-    assert engine.wait(60) == 75, engine.stderr.read()
-    interrupted = events_of(cut, RunInterrupted)[0]
-    assert interrupted.signal == name and interrupted.checkpoint == "checkpoints/last.pt"
-    assert 4 <= interrupted.step < 12, "the signal came too late to prove anything"
-    assert cut.status(cut.state()) == "interrupted"
-
-    assert start(cut, "--resume").wait(120) == 0
-    assert events_of(cut, RunStarted)[1].first_step == interrupted.step
-    assert model_hash(cut) == model_hash(whole)
-    one, other = cut.state(), whole.state()
-    assert [(step.step, step.loss, step.lr) for step in one.steps] == [(s.step, s.loss, s.lr) for s in other.steps]
-    assert [(done.epoch, done.loss, done.top1) for done in one.validations] == [
-        (done.epoch, done.loss, done.top1) for done in other.validations
-    ]
-
-
-@pytest.mark.slow
-def test_after_sigkill_the_last_checkpoint_goes_on_to_the_same_end(tmp_path: Path, videos: Path) -> None:
-    whole, cut = (new_run(tmp_path, videos, which, schedule=LONG) for which in ("whole", "cut"))
-    train(whole)
-    engine = start(cut)
-    wait_for(cut, CheckpointSaved, 2)
-    engine.kill()
-    engine.wait(60)
-    assert cut.status(cut.state()) == "crashed"
-
-    assert start(cut, "--resume").wait(120) == 0
-    assert model_hash(cut) == model_hash(whole)
-    assert [step.step for step in cut.state().steps] == [step.step for step in whole.state().steps]
-
-
 @pytest.mark.slow
 def test_the_four_words(tmp_path: Path, videos: Path) -> None:
     run = new_run(tmp_path, videos, schedule="epochs = 500")
@@ -322,24 +275,47 @@ def test_the_four_words(tmp_path: Path, videos: Path) -> None:
 
 
 @pytest.mark.slow
-def test_resume_refuses_another_model_and_other_classes(tmp_path: Path, videos: Path) -> None:
-    run = new_run(tmp_path, videos)
+def test_resume_refuses_what_is_no_longer_the_same(tmp_path: Path, videos: Path) -> None:
+    own = shutil.copytree(videos, tmp_path / "own")
+    run = new_run(tmp_path, own)
     train(run)
-    text = run.recipe.read_text()
+    text, last = run.recipe.read_text(), run.checkpoints / "last.pt"
+    remedy = f'start a new run from these weights: load_from = "{last}" under [weights], without --resume.'
+
+    def refusal() -> str:
+        with pytest.raises(WeightsError) as caught:
+            train(run, resume=True)
+        return str(caught.value)
 
     run.recipe.write_text(text.replace("shufflenet_v2_x0_5", "shufflenet_v2_x1_0"))
-    with pytest.raises(WeightsError, match="another model or optimiser"):
-        train(run, resume=True)
+    assert refusal() == (
+        f'{last} is of another model than the recipe describes: [model] backbone is "shufflenet_v2_x1_0", was '
+        f'"shufflenet_v2_x0_5". Undo the change, or {remedy}'
+    )
+    run.recipe.write_text(text)
+    (own / "train" / "falls" / "0.mp4").rename(own / "0.mp4")
+    for clip in sorted((own / "train" / "waits").iterdir())[:3]:
+        clip.unlink()
+    assert "is of epochs of 3 steps, and the training clips make 2 now" in refusal()
 
     run.recipe.write_text(text.replace("waits", "sleeps"))
-    (videos / "train" / "waits").rename(videos / "train" / "sleeps")
-    (videos / "val" / "waits").rename(videos / "val" / "sleeps")
-    try:
-        with pytest.raises(WeightsError, match="other classes"):
-            train(run, resume=True)
-    finally:
-        (videos / "train" / "sleeps").rename(videos / "train" / "waits")
-        (videos / "val" / "sleeps").rename(videos / "val" / "waits")
+    for split in ("train", "val"):
+        (own / split / "waits").rename(own / split / "sleeps")
+    assert 'is of other classes than the dataset has now: "sleeps" is new, "waits" is gone. Undo' in refusal()
+
+
+def test_resume_tells_of_other_changes(tmp_path: Path, videos: Path) -> None:
+    own = shutil.copytree(videos, tmp_path / "own")
+    run = new_run(tmp_path, own)
+    train(run)
+    (own / "train" / "falls" / "0.mp4").rename(own / "train" / "falls" / "zero.mp4")
+    run.recipe.write_text(run.recipe.read_text().replace("epochs = 2", "epochs = 3"))
+    state = train(run, resume=True)
+    assert state.steps[-1].epoch == 3
+    assert [event.text for event in events_of(run, Message) if event.level == "warning"][-2:] == [
+        "The recipe has changed since last.pt was saved: [schedule] epochs is 3, was 2.",
+        "The training clips are not those that the run was started with (12 then, 12 now).",
+    ]
 
 
 @pytest.mark.slow
