@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ from engine.dataset.formats.files import (
     subfolders,
     videos_in,
 )
-from engine.dataset.formats.folders import split_folders
-from engine.dataset.formats.frames import images_in
+from engine.dataset.formats.folders import is_of_frames, split_folders
+from engine.dataset.formats.frames import frame_folders_below, images_in
 from engine.dataset.formats.groups import read_groups
 from engine.dataset.formats.lists import NO_LISTS, TRAIN, VAL, lists_named, numbered_lines, read_entries
 from engine.errors import DataError
@@ -500,36 +501,45 @@ _WITH_LISTS = (
 
 def _as_folders(path: Path) -> _Guess | None:
     root = _unwrapped(path)
-    splits, classes = split_folders(root), _class_folders(root)
+    splits, classes, of_frames = split_folders(root), _class_folders(root), is_of_frames(root)
     if not classes:
         return None
-    guess = _Guess({"format": "folders", "root": str(root)}, [], [])
+    first = root / splits.get("train", "") / classes[0]
+    frames = [(name, None, 0) for name in islice(frame_folders_below(first), 1)] if of_frames else []
+    guess = _Guess({"format": "folders", "root": str(root)}, [], [], _modality(first, frames) if of_frames else "rgb")
+    clips = "folders of frames" if of_frames else "videos"
     if splits:
         guess.why.append(f"{root} has {', '.join(splits.values())}, with a folder for each class inside.")
     else:
-        guess.why.append(f"{root} has {counted(len(classes), 'folder')} of videos, one for each class.")
+        guess.why.append(f"{root} has {counted(len(classes), 'folder')} of {clips}, one for each class.")
     if "val" not in splits:
         _add_groups(guess, root / "groups.csv")
     return guess
 
 
 def _class_folders(root: Path) -> list[str]:
-    """Names of the folders with videos: in the root, or in its train folder."""
+    """Names of the folders with clips: in the root, or in its train folder."""
     splits = split_folders(root)
     place = root / splits["train"] if splits else root
-    return [name for name in subfolders(place) if has_video(place / name)]
+    holds_clips = _holds_frames if is_of_frames(root) else has_video
+    return [name for name in subfolders(place) if holds_clips(place / name)]
 
 
 def _unwrapped(path: Path) -> Path:
-    """path, or the one folder in it that holds all videos in class folders of its own (path/videos/CLASS/*)."""
+    """path, or the one folder in it that holds all clips in class folders of its own (path/videos/CLASS/*)."""
     if split_folders(path):
         return path
-    holders = [name for name in subfolders(path) if has_video(path / name)]
+    holds_clips = _holds_frames if is_of_frames(path) else has_video
+    holders = [name for name in subfolders(path) if holds_clips(path / name)]
     if len(holders) == 1 and not videos_in(inner := path / holders[0]):
-        with_video = [name for name in subfolders(inner) if has_video(inner / name)]
-        if len(with_video) > 1 or (with_video and split_folders(inner)):
+        with_clips = [name for name in subfolders(inner) if holds_clips(inner / name)]
+        if len(with_clips) > 1 or (with_clips and split_folders(inner)):
             return inner
     return path
+
+
+def _holds_frames(folder: Path) -> bool:
+    return any(True for _ in frame_folders_below(folder))
 
 
 def _add_groups(guess: _Guess, path: Path) -> None:

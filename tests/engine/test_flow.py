@@ -82,10 +82,10 @@ def test_flow_is_not_read_from_videos(tmp_path: Path) -> None:
     make_video(tmp_path / "b/1.mp4")
     with pytest.raises(DecodeError, match="optical flow lies in folders of images"):
         open_clip(Clip(str(video), 0), flow=True)
-    with pytest.raises(
-        DataError, match=r'format = "folders" reads videos, but .model. modality = "flow" takes folders'
-    ):
+    with pytest.raises(DataError, match=r"has no folders of frames: expected a folder for each class"):
         read_clips(recipe_from({"dataset": {"root": str(tmp_path)}}).dataset, modality="flow")
+    with pytest.raises(DataError, match=r'format = "csv" reads videos, but .model. modality = "flow" takes folders'):
+        read_clips(recipe_from({"dataset": {"root": str(tmp_path), "format": "csv"}}).dataset, modality="flow")
 
 
 # --- frames -----------------------------------------------------------------------------------------------------------

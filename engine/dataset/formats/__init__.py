@@ -30,7 +30,6 @@ from engine.recipe import Dataset
 READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
     "activitynet": activitynet.read,
     "csv": csv_lists.read,
-    "folders": folders.read,
     "kinetics400": kinetics400.read,
     "mmaction_video": mmaction_video.read,
     "moments_in_time": moments_in_time.read,
@@ -39,8 +38,9 @@ READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
     "thumos14": thumos14.read,
     "ucf101": ucf101.read,
 }
-# Formats of folders of frames. The third argument: whether the frames are optical flow.
+# Formats that may have folders of frames. The third argument: whether the frames are optical flow.
 FRAME_READERS: dict[str, Callable[[Dataset, int | None, bool], ClipLists]] = {
+    "folders": folders.read,
     "mmaction_rawframes": mmaction_rawframes.read,
     "something_v1": something_v1.read,
 }
@@ -61,7 +61,7 @@ def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str =
     elif modality == "flow":
         raise DataError(
             f'[dataset] format = "{dataset.format}" reads videos, but [model] modality = "flow" takes folders of flow '
-            f"images; the formats that have them are {' and '.join(FRAME_READERS)}."
+            f"images; the formats that have them are {', '.join(FRAME_READERS)}."
         )
     else:
         lists = READERS[dataset.format](dataset, num_classes)

@@ -1,4 +1,7 @@
-"""A folder a class: root/CLASS/* (a split is made), or root/{train,val[,test]}/CLASS/*."""
+"""A folder a class: root/CLASS/* (a split is made), or root/{train,val[,test]}/CLASS/*.
+
+A clip is a video, or a folder of frames where the classes hold no videos.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from engine.dataset.formats.files import (
     Found,
     counted,
     entries,
+    has_video,
     is_folder,
     require_folder,
     some,
@@ -19,6 +23,7 @@ from engine.dataset.formats.files import (
     videos_below,
     videos_in,
 )
+from engine.dataset.formats.frames import FOLDERS_LOOKED_INTO, FrameNames, detect, frame_folders_below
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out
 from engine.errors import DataError
@@ -27,29 +32,45 @@ from engine.recipe import Dataset
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-def read(dataset: Dataset, num_classes: int | None = None) -> ClipLists:
-    """Classes are the folders' names, sorted; videos in folders inside a class folder belong to it."""
+def read(dataset: Dataset, num_classes: int | None, flow: bool) -> ClipLists:
+    """Classes are the folders' names, sorted; clips in folders inside a class folder belong to it."""
     root = require_folder(dataset.root, "root")
     splits = split_folders(root)
+    of_frames = flow or is_of_frames(root)
     if "val" in splits:
-        parts = [_scan(root, splits["train"]), _scan(root, splits["val"])]
+        parts = [_scan(root, splits["train"], of_frames), _scan(root, splits["val"], of_frames)]
     elif "train" in splits:
-        parts = [_scan(root, splits["train"])]
+        parts = [_scan(root, splits["train"], of_frames)]
     else:
-        parts = [_scan(root, "")]
+        parts = [_scan(root, "", of_frames)]
         _refuse_wrapped(root, parts[0])
 
     found = {name: folder for part in reversed(parts) for name, folder in part.folder_of_class.items()}
     classes = class_order(sorted(found), dataset.classes, found)
     require_class_count(classes, num_classes, "[dataset] classes" if dataset.classes else str(root))
-    lists = _labelled(parts, classes, root)
     notes = [note for part in parts for note in part.notes()]
+    names = _frame_names(parts, root, dataset, flow) if of_frames else None
+    notes += names.notes() if names else ()
+    decided = {"filename_template": names.template, "start_index": names.start_index} if names else {}
+    lists = _labelled(parts, classes, root, names.start_index if names else 0)
     if "val" in splits:
-        return ClipLists(classes, lists[0], lists[1], tuple(notes))
+        return ClipLists(classes, lists[0], lists[1], tuple(notes), decided)
     if "test" in splits:
         notes.append(f"{root / splits['test']} is left alone: validation clips are held out of the training clips.")
     train, val, how = hold_out(lists[0], classes, dataset)
-    return ClipLists(classes, train, val, (*notes, *how))
+    return ClipLists(classes, train, val, (*notes, *how), decided)
+
+
+def is_of_frames(root: Path) -> bool:
+    """Whether the first class with any clip has folders of frames, and no video."""
+    splits = split_folders(root)
+    place = root / splits["train"] if splits else root
+    for name in subfolders(place):
+        if any(True for _ in frame_folders_below(place / name)):
+            return not has_video(place / name)
+        if has_video(place / name):
+            return False
+    return False
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -87,11 +108,12 @@ def _refuse_splits_as_classes(root: Path, splits: dict[str, str], folders: list[
 
 @dataclass
 class _Part:
-    """The class folders of the root, or of one split. videos: (class, path below the root)."""
+    """The class folders of the root, or of one split. clips: (class, path below the root)."""
 
     folder: Path
+    kind: str  # what a clip is called
     folder_of_class: dict[str, str] = field(default_factory=dict)
-    videos: list[tuple[str, str]] = field(default_factory=list)
+    clips: list[tuple[str, str]] = field(default_factory=list)
     left_out: Found = field(default_factory=Found)
     empty: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
@@ -100,7 +122,7 @@ class _Part:
     def notes(self) -> list[str]:
         notes: list[str] = []
         if self.empty:
-            text = f"No class, because no video is inside: {some(self.empty)} in {self.folder}."
+            text = f"No class, because no {self.kind} is inside: {some(self.empty)} in {self.folder}."
             notes.append(Note(text, "empty_folder", [str(self.folder / name) for name in self.empty]))
         if self.hidden:
             notes.append(f"No class, because hidden: {some(self.hidden)} in {self.folder}.")
@@ -113,25 +135,29 @@ class _Part:
         return notes + list(self.left_out.notes(f"{self.folder}: "))
 
 
-def _scan(root: Path, split: str) -> _Part:
-    part = _Part(root / split)
+def _scan(root: Path, split: str, of_frames: bool) -> _Part:
+    part = _Part(root / split, "folder of frames" if of_frames else "video")
     for entry in entries(part.folder):
         if not is_folder(entry):
             continue
         if entry.name.startswith("."):
             part.hidden.append(entry.name)
             continue
-        found = videos_below(entry.path)
-        part.left_out.add(found)
-        if not found.videos:
+        if of_frames:
+            clips = list(frame_folders_below(entry.path))
+        else:
+            found = videos_below(entry.path)
+            part.left_out.add(found)
+            clips = found.videos
+        if not clips:
             part.empty.append(entry.name)
             continue
         name = normal(entry.name)
         part.folder_of_class[name] = entry.path
         below = f"{split}/{entry.name}" if split else entry.name
-        part.videos += [(name, f"{below}/{video}") for video in found.videos]
-    part.loose = videos_in(part.folder)
-    if not part.videos:
+        part.clips += [(name, f"{below}/{clip}") for clip in clips]
+    part.loose = [] if of_frames else videos_in(part.folder)
+    if not part.clips:
         raise DataError(_why_empty(part))
     return part
 
@@ -142,8 +168,12 @@ def _why_empty(part: _Part) -> str:
             f"{part.folder} has {counted(len(part.loose), 'video')} directly in it but no class folders; "
             "put each class in a folder of its own."
         )
-    seen = f"only folders without video: {some(part.empty)}" if part.empty else "no folder"
-    return f"{part.folder} has no videos: expected a folder for each class with videos in it, and found {seen}."
+    kinds = "folders of frames" if part.kind != "video" else "videos"
+    seen = f"only folders without {'them' if part.kind != 'video' else 'video'}: {some(part.empty)}"
+    return (
+        f"{part.folder} has no {kinds}: expected a folder for each class with {kinds} in it, and found "
+        f"{seen if part.empty else 'no folder'}."
+    )
 
 
 def _refuse_wrapped(root: Path, part: _Part) -> None:
@@ -151,19 +181,31 @@ def _refuse_wrapped(root: Path, part: _Part) -> None:
     if len(part.folder_of_class) != 1:
         return
     ((only, folder),) = part.folder_of_class.items()
-    inner = {video.split("/")[1] if video.count("/") > 1 else "" for _, video in part.videos}
+    inner = {clip.split("/")[1] if clip.count("/") > 1 else "" for _, clip in part.clips}
     if len(inner) > 1 and "" not in inner:
         raise DataError(
             f"{root} holds one folder, {only}, and the class folders are inside it; set [dataset] root = {folder}."
         )
 
 
-def _labelled(parts: list[_Part], classes: tuple[str, ...], root: Path) -> list[ClipTable]:
+def _frame_names(parts: list[_Part], root: Path, dataset: Dataset, flow: bool) -> FrameNames:
+    """What the images are called, by some folders at even distances."""
+    folders = [os.path.join(root, path) for part in parts for _, path in part.clips]
+    return detect(folders[:: max(1, len(folders) // FOLDERS_LOOKED_INTO)], dataset, flow)
+
+
+def _labelled(parts: list[_Part], classes: tuple[str, ...], root: Path, first_frame: int) -> list[ClipTable]:
     ids = {name: label for label, name in enumerate(classes)}
     return [
         ClipTable(
-            Clip(os.path.join(root, video), ids[name], group_in_name(video.rpartition("/")[2]))
-            for name, video in part.videos
+            Clip(os.path.join(root, clip), ids[name], group_in_name(_name_of(clip, part)), first_frame=first_frame)
+            for name, clip in part.clips
         )
         for part in parts
     ]
+
+
+def _name_of(clip: str, part: _Part) -> str:
+    """As a video's, which has an extension."""
+    name = clip.rpartition("/")[2]
+    return name if part.kind == "video" else f"{name}."

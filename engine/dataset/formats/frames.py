@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.dataset.formats.files import counted, some
+from engine.dataset.formats.files import counted, entries, is_folder, some
 from engine.errors import DataError, UndecidedError
 from engine.recipe import Dataset
 
@@ -144,9 +144,19 @@ def common_template(folders: Sequence[str], flow: bool) -> str:
     return found[0]
 
 
-def holds_frames(folder: str | Path, flow: bool = False) -> bool:
-    """Whether a folder has numbered images."""
-    return bool(images_in(str(folder), flow))
+def frame_folders_below(folder: str | Path) -> Iterator[str]:
+    """The folders of numbered images below a folder, however deep, as paths below it, sorted; not the folder itself."""
+    for entry in entries(folder):
+        if not is_folder(entry) or entry.name.startswith("."):
+            continue
+        if _holds_frames(entry.path):
+            yield entry.name
+        elif not entry.is_symlink():  # a link may lead in a circle
+            yield from (f"{entry.name}/{below}" for below in frame_folders_below(entry.path))
+
+
+def _holds_frames(folder: str) -> bool:
+    return any(_NUMBERED.fullmatch(os.path.splitext(name)[0]) for name in _image_names(folder))
 
 
 # --- templates --------------------------------------------------------------------------------------------------------

@@ -331,6 +331,56 @@ def test_a_clip_without_a_count_is_all_from_its_first_frame_on(root: Path) -> No
     assert why_not(Clip(str(root / "frames/long"), 0, first_frame=99)).startswith("no img_00099.jpg in it")
 
 
+# --- a folder a class -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("above", ["", "rawframes", "train"])
+def test_class_folders_of_frames(above: str, tmp_path: Path) -> None:
+    for name in ("run", "walk"):
+        for number in range(1, 7):
+            clip = f"v_{name}_g{number:02}_c01" if number % 2 else f"deeper/{number}"
+            write_frames(tmp_path / above / name / clip, 4, "frame{:04}.jpg", first=0)
+    if above == "train":
+        write_frames(tmp_path / "val/run/1", 4, "frame{:04}.jpg", first=0)
+    found = inspect_folder(tmp_path)
+    root = tmp_path / ("" if above == "train" else above)
+    assert found.table == {"format": "folders", "root": str(root)}
+    assert found.classes == ("run", "walk") and found.modality == "rgb"
+    lists = read_clips(Dataset(**found.table))
+    assert lists.decided == {"filename_template": "frame{:04}.jpg", "start_index": 0}
+    clips = [*lists.train, *lists.val]
+    assert len(clips) == (13 if above == "train" else 12)
+    assert {"run_g01", "walk_g05", ""} <= {clip.group for clip in clips}
+    assert {open_clip(clip, "frame{:04}.jpg").num_frames for clip in clips} == {4}
+
+
+def test_class_folders_of_flow(tmp_path: Path) -> None:
+    for name in ("run", "walk"):
+        for number in range(4):
+            write_flow(tmp_path / name / str(number), 4)
+    assert inspect_folder(tmp_path).modality == "flow"
+    for name in ("run", "walk"):
+        write_frames(tmp_path / name / "0", 5)
+    assert inspect_folder(tmp_path).modality == "rgb"
+
+
+def test_thumbnails_beside_videos_are_no_clips(tmp_path: Path) -> None:
+    for name in ("run", "walk"):
+        write(tmp_path / name / "1.mp4", "")
+        write_frames(tmp_path / name / "thumbnails", 3)
+    lists = read_clips(Dataset(root=str(tmp_path), val_fraction=0))
+    assert [os.path.basename(clip.path) for clip in lists.train] == ["1.mp4", "1.mp4"]
+    assert not lists.decided
+    assert any("6 files left out, not a video by extension: .jpg" in note for note in lists.notes)
+
+
+def test_images_directly_in_class_folders_are_no_clips(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write_frames(tmp_path / name, 3)
+    with pytest.raises(DataError, match="has no videos: expected a folder for each class"):
+        read_clips(Dataset(root=str(tmp_path)))
+
+
 # --- recognising ------------------------------------------------------------------------------------------------------
 
 
@@ -397,6 +447,15 @@ def test_the_real_lists(shared: Path, tmp_path: Path) -> None:
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_class_folders_of_frames_train(tmp_path: Path) -> None:
+    for name in ("run", "walk"):
+        for number in range(4):
+            write_frames(tmp_path / "data" / name / str(number), 4, "{:04}.png", seed=number)
+    state = train_as(inspect_folder(tmp_path / "data").table, tmp_path)
+    assert state.started is not None and (state.started.train_clips, state.started.val_clips) == (6, 2)
 
 
 @pytest.mark.slow
