@@ -17,6 +17,7 @@ from engine.recipe import Recipe
 
 FEW_CLIPS = 20  # of a class; below, a network learns the clips rather than the class
 DATA_BOUND = 0.5  # share of waiting above which reading the clips decides how fast training is
+_STEPS_TO_JUDGE = 40
 _SECONDS_TO_JUDGE_SPEED = 20.0
 _USUAL_LR = {"sgd": (1e-7, 0.5), "adamw": (1e-8, 3e-3)}  # for a pretrained network, whatever the batch
 
@@ -286,9 +287,13 @@ def _epoch_of(steps: list[Step]) -> Epoch:
 
 
 def _can_judge(course: Course) -> bool:
-    """Five epochs; three where there are to be no more."""
-    planned = course.started.epochs if course.started else 0
-    return len(course.epochs) >= max(3, min(5, planned))
+    """Five epochs, or three where there are to be no more; and some steps, where an epoch has few."""
+    if not course.started:
+        return False
+    epochs = len(course.epochs)
+    return (
+        epochs >= max(3, min(5, course.started.epochs)) and epochs * course.started.steps_per_epoch >= _STEPS_TO_JUDGE
+    )
 
 
 def _is_guessing(validation: Validation, started: RunStarted) -> bool:

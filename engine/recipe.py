@@ -442,6 +442,8 @@ class Run(Table):
     """Only algorithms that give the same result every time, where that costs speed."""
     output: PathText = "runs"
     """Folder that run folders are made in."""
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], BeforeValidator(_array)] = ()
+    """Experiment trackers that get the measurements too; each needs its package (pip install "ftwiz[wandb]")."""
     log_interval: int = Field(default=10, ge=1)
     """A step event every so many steps."""
     average_clips: Literal["prob", "score"] = "prob"

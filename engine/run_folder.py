@@ -2,7 +2,7 @@
 
     runs/tsn-ucf101-20261124-0012/
       recipe.toml  events.jsonl  control  process.json  log.txt  checkpoints/  report/  provenance.json
-      quarantine.txt  left-out.txt
+      quarantine.txt  left-out.txt  trackers.json
 
 Torch-free: the engine writes through it, viewers read through it.
 """
@@ -75,6 +75,11 @@ class RunFolder:
     def left_out(self) -> Path:
         """What the dataset's own quarantine.txt said when the run began: a resumed run has the same clips."""
         return self.path / "left-out.txt"
+
+    @property
+    def trackers(self) -> Path:
+        """Which runs of experiment trackers belong to this one."""
+        return self.path / "trackers.json"
 
     @property
     def provenance(self) -> Path:

@@ -33,6 +33,7 @@ from engine.metrics import training_accuracy
 from engine.recipe import Recipe
 from engine.run_folder import LAST, START, RunFolder
 from engine.schedule import clip_gradients
+from engine.tracking import require_packages, tracking
 from engine.training import Training, set_up
 
 
@@ -51,10 +52,11 @@ def fit(
     with run.writing("The run"):
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         run.claim()
+    require_packages(recipe.run.trackers)
     log = EventLog(run.events)
     training = set_up(recipe, run, log, resume)
     Adviser(Course(training.recipe, training.clips.counts(training.clips.train), available_cores()), log)
-    with nullcontext(signals) if signals else Signals() as heard:
+    with nullcontext(signals) if signals else Signals() as heard, tracking(training.recipe, run, log):
         train(training, heard)
     return training
 

@@ -34,6 +34,7 @@ TORCH_FREE = [
     "engine.control",
     "engine.run_folder",
     "engine.resume",
+    "engine.tracking",
     "engine.dataset.clips",
     "engine.dataset.images",
     "engine.dataset.inspect",

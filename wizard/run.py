@@ -23,6 +23,7 @@ from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
 from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
+from engine.tracking import require_packages
 from engine.weights.fetch import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
@@ -32,6 +33,7 @@ from wizard.words import count, frames_of, percent, quoted, resume_command, what
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
     """The folder of a new run. What can be known to be wrong is told here, before a folder is made."""
     recipe = _named(source, overrides)
+    require_packages(recipe.run.trackers)
     _read_dataset(recipe)
     _check_local_weights(recipe)
     return create_run_folder(recipe, run_dir, datetime.now())
@@ -57,8 +59,10 @@ def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) 
             f"--set {others[0]}: a resumed run keeps its recipe; only keys of [run] may be changed, without the seed."
         )
     now_asked = {**(_changes_of_the_file(source, run) if source else {}), **overrides}
+    recipe = load_recipe(run.recipe, now_asked)
+    require_packages(recipe.run.trackers)
     if now_asked:
-        save_recipe(load_recipe(run.recipe, now_asked), run.recipe)
+        save_recipe(recipe, run.recipe)
     return run
 
 
