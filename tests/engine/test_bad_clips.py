@@ -7,13 +7,15 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.dataset import loader
 from engine.dataset.clips import Clip
-from engine.dataset.decode import VideoReader, open_clip
+from engine.dataset.decode import open_clip
 from engine.dataset.quarantine import read_quarantine
+from engine.dataset.reader import FrameReader
 from engine.errors import DataError
 from engine.events import ClipSkipped, Message, RunFailed, RunFinished, Step, Validation
 from engine.run_folder import RunFolder
@@ -71,16 +73,16 @@ def test_a_crash_and_a_hang_in_a_decoder(tmp_path: Path, videos: Path, monkeypat
     """The same weights as where these clips never decoded: nothing else was changed by the loss of workers."""
     crashing, hanging = videos / BROKEN, videos / "val" / "falls" / "0.mp4"
 
-    def reference(clip: Clip) -> VideoReader:
-        return open_clip(Clip("nowhere.mp4", 0) if clip.path in (str(crashing), str(hanging)) else clip)
+    def reference(clip: Clip, *how: Any) -> FrameReader:
+        return open_clip(Clip("nowhere.mp4", 0) if clip.path in (str(crashing), str(hanging)) else clip, *how)
 
-    def bad_decoder(clip: Clip) -> VideoReader:
+    def bad_decoder(clip: Clip, *how: Any) -> FrameReader:
         if clip.path == str(crashing):
             faulthandler.disable()  # pytest's own would print where
             os.kill(os.getpid(), signal.SIGSEGV)
         if clip.path == str(hanging):
             time.sleep(3600)
-        return open_clip(clip)
+        return open_clip(clip, *how)
 
     runs = []
     for name, decoder in {"reference": reference, "bad": bad_decoder}.items():

@@ -290,7 +290,7 @@ async def test_interrupted(tmp_path):
     run = ended_run(tmp_path, RunInterrupted(BEGIN + 141, "SIGINT", "checkpoints/last.pt", 140))
     (run.checkpoints / "last.pt").touch()
     text = await state_of(run, (160, 48))
-    assert "■ interrupted" in text and "Interrupted by SIGINT at step 140." in text
+    assert "■ interrupted" in text and "Interrupted by SIGINT at step 140; checkpoints/last.pt is saved." in text
     assert f"ftwiz run --resume --run-dir {run.path}"[:60] in text
 
 
