@@ -174,6 +174,35 @@ CLIPS_OF = {
         "schedule.cutmix": 1.0, "schedule.warmup_epochs": 30.0, "schedule.warmup_start": 0.01,
         "run.test_clips": 5, "run.test_crops": 1, "run.test_short_side": 224, "run.test_frame_size": 0,
     },
+    "csn-ir-r152-kinetics400": KINETICS | {
+        "model.recognizer": "csn", "model.backbone": "ir-resnet152", "model.clip_len": 32, "model.norm_eval": True,
+        "dataset.crop": "random_resized", "schedule.epochs": 58, "schedule.batch_size": 12, "schedule.lr": 5e-4,
+        "schedule.lr_batch_size": 96, "schedule.lr_policy": "step", "schedule.warmup_epochs": 16.0,
+        "schedule.milestones": (32, 48),
+        "weights.backbone": "https://download.openmmlab.com/mmaction/recognition/csn/"
+                            "ircsn_from_scratch_r152_ig65m_20200807-771c4135.pth",
+    },
+    "timesformer-divst-kinetics400": KINETICS | {
+        "model.recognizer": "timesformer", "model.backbone": "divided_space_time", "model.clip_len": 8,
+        "model.frame_interval": 32, "model.drop_path": 0.1, "model.mean": (127.5, 127.5, 127.5),
+        "model.std": (127.5, 127.5, 127.5), "head.dropout": 0.0, "head.init_std": 0.02, "dataset.crop": "random",
+        "schedule.epochs": 15, "schedule.batch_size": 8, "schedule.lr": 0.005, "schedule.lr_batch_size": 64,
+        "schedule.nesterov": True, "schedule.lr_policy": "step", "schedule.milestones": (5, 10),
+        "weights.backbone": "https://download.openmmlab.com/mmaction/recognition/timesformer/"
+                            "vit_base_patch16_224.pth",
+        "run.test_clips": 1, "run.test_short_side": 224, "run.test_frame_size": 0,
+    },
+    "c3d-ucf101": KINETICS | {
+        "model.recognizer": "c3d", "model.backbone": "c3d", "model.clip_len": 16, "model.frame_interval": 1,
+        "model.mean": (104.0, 117.0, 128.0), "model.std": (1.0, 1.0, 1.0), "head.num_classes": 101,
+        "dataset.format": "ucf101", "dataset.split": 1, "dataset.crop": "random", "dataset.short_side": 128,
+        "dataset.frame_size": 112, "schedule.epochs": 45, "schedule.batch_size": 30, "schedule.lr": 0.001,
+        "schedule.lr_batch_size": 240, "schedule.weight_decay": 0.0005, "schedule.lr_policy": "step",
+        "schedule.milestones": (20, 40),
+        "weights.backbone": "https://download.openmmlab.com/mmaction/recognition/c3d/"
+                            "c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
+        "run.test_crops": 1, "run.test_frame_size": 0,
+    },
 }  # fmt: skip
 PUBLISHED = CLIPS_OF | {
     "tsn-r50-kinetics400-flow": FLOW,

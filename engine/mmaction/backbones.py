@@ -47,8 +47,19 @@ def _shifted_resnet(backbone: Section, draft: Draft) -> None:
     _no_non_local(backbone)
 
 
+def _shifted_mobilenet(backbone: Section, draft: Draft) -> None:
+    draft.set("model.backbone", "mobilenet_v2", backbone.source("type"))
+    draft.set("model.shift_div", backbone.whole("shift_div", 8), backbone.source("shift_div"))
+    backbone.expect("is_shift", True)
+    backbone.expect("widen_factor", 1)
+    backbone.expect("out_indices", (7,))
+    backbone.without_influence("num_segments")
+    _trained_parts(backbone, draft)
+    _batch_norm(backbone)
+
+
 def _torchvision(backbone: Section, draft: Draft) -> None:
-    draft.set("model.backbone", backbone.kind().removeprefix("torchvision."), backbone.source("type"))
+    draft.set("model.backbone", backbone.kind(), backbone.source("type"))
     _channels(backbone, draft)
 
 
@@ -131,6 +142,47 @@ def _r2plus1d(backbone: Section, draft: Draft) -> None:
     backbone.without_influence("with_pool2")  # which it has and does not use
 
 
+def _csn(backbone: Section, draft: Draft) -> None:
+    _resnet3d(backbone, draft)
+    mode, depth = backbone.take("bottleneck_mode", "ir"), backbone.whole("depth", 152)
+    draft.set("model.backbone", f"{mode}-resnet{depth}", f"{backbone.name('bottleneck_mode')}, depth")
+    backbone.part("conv_cfg").expect("type", "Conv3d")
+    _batch_norm(backbone, eps=1e-3)
+    backbone.expect("bn_frozen", False, why="scale and offset of batch normalisation learn here, also with norm_eval")
+    backbone.expect("conv1_kernel", (3, 7, 7))
+    backbone.expect("conv1_stride_t", 1)
+    backbone.expect("pool1_stride_t", 1)
+    backbone.expect("with_pool2", False, missing=True)
+    backbone.expect("temporal_strides", (1, 2, 2, 2))
+    backbone.expect("inflate", (1, 1, 1, 1))
+
+
+def _c3d(backbone: Section, draft: Draft) -> None:
+    draft.set("model.backbone", "c3d", backbone.source("type"))
+    _channels(backbone, draft)
+    backbone.expect("out_dim", 8192)
+    backbone.expect("dropout_ratio", 0.5)
+    backbone.expect("norm_cfg", None)
+    backbone.without_influence("style", "conv_cfg", "act_cfg", "init_std")
+
+
+def _x3d(backbone: Section, draft: Draft) -> None:
+    """XS, S and M are one network, called by its largest clip; L is deeper."""
+    name = "x3d_l" if backbone.number("gamma_d", 1.0) == 5 else "x3d_m"
+    draft.set("model.backbone", name, backbone.source("gamma_d"))
+    backbone.expect("gamma_w", 1)
+    backbone.expect("gamma_b", 2.25, missing=1)
+    if name == "x3d_m" and backbone.values.get("gamma_d") != 2.2:
+        draft.leave_out(f"{backbone.name('gamma_d')} = {backbone.values.get('gamma_d')}", "the depth is that of X3D-M")
+    backbone.expect("se_style", "half")
+    backbone.expect("se_ratio", 1 / 16)
+    backbone.expect("use_swish", True)
+    backbone.without_influence("zero_init_residual")
+    _channels(backbone, draft)
+    _trained_parts(backbone, draft)
+    _batch_norm(backbone)
+
+
 def _plain_convolutions(backbone: Section) -> None:
     backbone.part("conv_cfg").expect("type", "Conv3d")
     backbone.expect("temporal_strides", (1, 1, 1, 1))
@@ -169,6 +221,46 @@ def _mvit(backbone: Section, draft: Draft) -> None:
     backbone.expect("dim_mul_in_attention", True)
     backbone.without_influence("temporal_size", "spatial_size")  # the sampling and the crop tell
     draft.set("model.drop_path", backbone.number("drop_path_rate", 0.0), backbone.source("drop_path_rate"))
+    _usual_transformer(backbone, draft)
+
+
+def _timesformer(backbone: Section, draft: Draft) -> None:
+    attention = backbone.take("attention_type", "divided_space_time")
+    draft.set("model.backbone", attention, backbone.source("attention_type"))
+    draft.set("model.drop_path", 0.1, "TimeSformer's default")
+    backbone.expect("patch_size", 16)
+    backbone.expect("embed_dims", 768)
+    backbone.expect("num_heads", 12)
+    backbone.expect("num_transformer_layers", 12)
+    backbone.expect("dropout_ratio", 0)
+    backbone.expect("transformer_layers", None)
+    backbone.without_influence("num_frames", "img_size", "norm_cfg")  # the sampling and the crop tell
+    _channels(backbone, draft)
+
+
+# Width, blocks and heads of the transformers that VideoMAE publishes.
+_VIT = {
+    (384, 12, 6): "vit_small_p16",
+    (768, 12, 12): "vit_base_p16",
+    (1024, 24, 16): "vit_large_p16",
+    (1280, 32, 16): "vit_huge_p16",
+}
+
+
+def _videomae(backbone: Section, draft: Draft) -> None:
+    size = tuple(backbone.whole(key, usual) for key, usual in (("embed_dims", 768), ("depth", 12), ("num_heads", 12)))
+    if size in _VIT:
+        draft.set("model.backbone", _VIT[size], f"{backbone.name('embed_dims')} = {size[0]}")
+    else:
+        draft.leave_out(f"{backbone.name('embed_dims')} = {size[0]}, depth, num_heads", "no vit_*_p16 has that size")
+        draft.set("model.backbone", "vit_base_p16", "the usual size")
+    draft.set("model.drop_path", backbone.number("drop_path_rate", 0.0), backbone.source("drop_path_rate"))
+    backbone.expect("patch_size", 16)
+    backbone.expect("tubelet_size", 2)
+    backbone.expect("init_values", 0)
+    backbone.expect("use_learnable_pos_emb", False)
+    backbone.expect("use_mean_pooling", True)
+    backbone.without_influence("num_frames", "img_size")
     _usual_transformer(backbone, draft)
 
 
@@ -230,18 +322,18 @@ BACKBONES: dict[str, Family] = {
     "ResNet3d": Family("I3D", "i3d", _i3d, frames_together=True),
     "ResNet3dSlowOnly": Family("SlowOnly", "slowonly", _slowonly, frames_together=True),
     "ResNet3dSlowFast": Family("SlowFast", "slowfast", _slowfast, frames_together=True),
-    "MobileNetV2TSM": Family("TSM with MobileNetV2"),
+    "ResNet3dCSN": Family("CSN", "csn", _csn, frames_together=True),
+    "C3D": Family("C3D", "c3d", _c3d, frames_together=True),
+    "X3D": Family("X3D", "x3d", _x3d, frames_together=True),
+    "TimeSformer": Family("TimeSformer", "timesformer", _timesformer, frames_together=True),
+    "VisionTransformer": Family("VideoMAE", "videomae", _videomae, frames_together=True),
+    "MobileNetV2TSM": Family("TSM", "tsm", _shifted_mobilenet),
     "MobileOneTSM": Family("TSM with MobileOne"),
     "ResNetTIN": Family("TIN"),
     "TANet": Family("TANet"),
-    "C3D": Family("C3D"),
-    "ResNet3dCSN": Family("CSN"),
     "ResNet2Plus1d": Family("R(2+1)D", "r2plus1d", _r2plus1d, frames_together=True),
-    "X3D": Family("X3D"),
     "MViT": Family("MViT", "mvit", _mvit, frames_together=True),
     "SwinTransformer3D": Family("Video Swin", "swin3d", _swin3d, frames_together=True),
-    "TimeSformer": Family("TimeSformer"),
-    "VisionTransformer": Family("VideoMAE"),
     "UniFormer": Family("UniFormer"),
     "UniFormerV2": Family("UniFormerV2"),
     "mmcls.ResNeXt": Family("TSN with ResNeXt"),

@@ -74,7 +74,7 @@ def read_test(steps: list[Section], frames_together: bool, draft: Draft) -> None
             draft.set("run.test_crops", _TEST_CROPS[kind], f"{kind} in the test pipeline")
             _set_where_it_differs("test_frame_size", _square(step.size("crop_size")), f"{kind}.crop_size", draft)
         elif kind == "Resize" and step.take("keep_ratio", True):
-            _set_where_it_differs("test_short_side", _side(step, "test", draft), "Resize.scale", draft)
+            _set_where_it_differs("test_short_side", _side(step, draft), "Resize.scale", draft)
         elif kind == "Normalize" and "model.mean" not in draft.values:
             read_normalisation(step, draft)
         step.without_influence(*step.values)
@@ -152,6 +152,8 @@ def _test_sampling(step: Section, kind: str, draft: Draft) -> None:
         draft.leave_out(f"{source} = {clips}", "the model sees as many frames as in training")
     draft.set("run.test_clips", clips if dense else 1, source)
     draft.set("run.test_segments", 0 if dense else frames, source)
+    if fps := step.take("target_fps"):
+        draft.leave_out(f"{kind}.target_fps = {fps} in the test pipeline", "frames are taken as they are in the file")
     if step.take("twice_sample", False):
         draft.leave_out(f"{kind}.twice_sample in the test pipeline", "the middle frame of each part is tested here")
 
@@ -168,13 +170,13 @@ def _training_short_side(step: Section, kind: str, relative: bool, draft: Draft)
         if not relative:
             draft.leave_out(f"{step.name('scale_range')} = {(low, high)}", f"the short side is always {low} here")
     else:
-        side = _side(step, "training", draft, exact=not relative)
+        side = _side(step, draft, exact=not relative)
         draft.set("dataset.short_side", side, step.source("scale"))
     step.without_influence("interpolation", "lazy")
 
 
 def _validation_short_side(step: Section, draft: Draft) -> None:
-    side, source = _side(step, "validation", draft), "Resize.scale in the validation pipeline"
+    side, source = _side(step, draft), "Resize.scale in the validation pipeline"
     if draft.values.get("dataset.crop") == "random" and draft.values.get("dataset.short_side") not in (None, side):
         draft.leave_out(f"{source} = {side}", "validation has the short side of training here")
     elif draft.values.get("dataset.short_side") != side:  # the one of training has no influence on relative crops
@@ -196,7 +198,7 @@ def _set_where_it_differs(name: str, size: Any, source: str, draft: Draft) -> No
     draft.set(f"run.{name}", 0 if same else size, f"{source} in the test pipeline")
 
 
-def _side(step: Section, where: str, draft: Draft, exact: bool = True) -> Any:
+def _side(step: Section, draft: Draft, exact: bool = True) -> Any:
     """Resize with `keep_ratio`: (-1, 256) is a short side of 256, (340, 256) fits the frame into 340 x 256."""
     scale = step.size("scale")
     if not isinstance(scale, tuple):
@@ -204,7 +206,7 @@ def _side(step: Section, where: str, draft: Draft, exact: bool = True) -> Any:
     side = min(scale) if min(scale) > 0 else max(scale)
     if min(scale) > 0 and exact:
         why = f"frames are scaled to a short side of {side}, also those wider than {max(scale)}:{side}"
-        draft.leave_out(f"Resize.scale = {tuple(scale)} in the {where} pipeline", why)
+        draft.leave_out(f"Resize.scale = {tuple(scale)}", why)
     return side
 
 

@@ -60,8 +60,10 @@ class Section:
         return default
 
     def kind(self) -> str:
-        """The `type`, without the package it comes from: "mmaction.ResNet" is "ResNet"."""
-        return str(self.take("type", "")).removeprefix("mmaction.")
+        """The `type`, without the package it comes from: "mmaction.ResNet" is "ResNet". One short line, whatever it
+        is."""
+        kind = str(self.take("type", "")).removeprefix("mmaction.")
+        return "".join(letter if letter.isprintable() else " " for letter in kind)[:80]
 
     def expect(self, key: str, *usual: Any, missing: Any = None, why: str = "") -> None:
         """A key that ftwiz has no choice of: fine where it has a usual value. missing: what MMAction2 takes where the
