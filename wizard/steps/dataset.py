@@ -23,7 +23,8 @@ A folder of videos is enough, sorted into one folder a class:
     actions/wave/0002.mp4
 
 or split already, as actions/train/clap/… and actions/val/clap/…
-UCF101 and MMAction2's video lists are recognised too.
+A clip may be a folder of frames. UCF101, Kinetics, Something-Something
+and others are recognised as they come, and so are MMAction2's lists.
 
 Type the path (→ completes it), or press Ctrl+O to look around."""
 

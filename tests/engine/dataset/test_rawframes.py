@@ -459,12 +459,22 @@ def test_class_folders_of_frames_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rawframes_train(root: Path) -> None:
-    train = write(root / "train.txt", "a 6 0\nb 6 1\nlong 30 1\na 6 0")
-    val = write(root / "val.txt", "a 6 0\nb 6 1")
-    state = train_as(inspect_folder(root).table, root)
-    assert state.started is not None and (state.started.train_clips, state.started.val_clips) == (4, 2)
+@pytest.mark.parametrize(
+    ("rows", "with_offset"),
+    [
+        ("a 6 0\nb 6 1\nlong 30 1", "false"),
+        ("a 0 3 0\nlong 4 20 1\nb 1 5 1", "true"),
+        ("a 6 0 1\nb 6 1\nlong 30 1", "false"),
+    ],
+    ids=["plain", "offsets", "several labels"],
+)
+def test_rawframes_train(rows: str, with_offset: str, root: Path) -> None:
+    train, val = write(root / "train.txt", rows), write(root / "val.txt", rows)
+    found = inspect_folder(root)
+    state = train_as(found.table, root, head=f"multi_label = {'true' if found.multi_label else 'false'}")
+    assert state.started is not None and (state.started.train_clips, state.started.val_clips) == (3, 3)
+    assert not state.skipped
     (run,) = (root / "runs").iterdir()
     recipe = (run / "recipe.toml").read_text()
     assert 'filename_template = "img_{:05}.jpg"' in recipe and "start_index = 1" in recipe
-    assert "with_offset = false" in recipe and str(train) in recipe and str(val) in recipe
+    assert f"with_offset = {with_offset}" in recipe and str(train) in recipe and str(val) in recipe
