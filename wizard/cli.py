@@ -130,6 +130,27 @@ def watch(
 
 
 @app.command()
+def serve(
+    run: Annotated[
+        str, typer.Argument(help="A run folder or its name, or `latest`, for its dashboard (default: the wizard).")
+    ] = "",
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; any but loopback lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="The port to listen on.")] = 8000,
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+) -> None:
+    """Show the wizard, or the dashboard of a run, in a browser. Ctrl-C ends it; trainings go on."""
+    from wizard.serve import require_textual_serve
+    from wizard.serve import serve as show
+
+    require_textual_serve()
+    from engine.run_folder import open_run
+
+    show(open_run(run, output) if run else None, host, port)
+
+
+@app.command()
 def test(
     run: Annotated[str, typer.Argument(help="A run folder or its name (default: the latest).")] = "",
     output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),

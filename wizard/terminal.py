@@ -47,8 +47,11 @@ LIGHT = Theme(
 def require_terminal(instead: str) -> None:
     """Refuse to draw where nothing can be drawn. `instead`: the command to use there, as one would type it.
 
-    Textual itself does not refuse: it would fill a pipe or a log file with escape codes.
+    Textual itself does not refuse: it would fill a pipe or a log file with escape codes. Under `ftwiz serve` it is a
+    browser that draws what goes into the pipe.
     """
+    if os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RecipeError(f"This needs a terminal, and here is none; use {instead} instead.")
     if os.environ.get("TERM", "") in ("", "dumb"):
