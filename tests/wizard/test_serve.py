@@ -193,7 +193,7 @@ async def _look(server: subprocess.Popen[str], port: int, expected: str) -> list
         assert not children_of(server.pid)
         async with session.ws_connect(f"{address}/ws?width=140&height=40", headers={"Origin": address}) as page:
             await _until(page, expected)
-            await page.send_str(json.dumps(["stdin", "?"]))
+            await page.send_str(json.dumps(["stdin", "\x1bOP"]))  # F1
             await _until(page, "Esc closes")
             started_here = children_of(server.pid)
             assert started_here
