@@ -176,11 +176,12 @@ def _no_better_than_guessing(course: Course) -> str:
 def _loss_that_does_not_fall(course: Course) -> str:
     if not _can_judge(course):
         return ""
-    first, before, last = course.epochs[0], *course.epochs[-2:]
+    first, last = course.epochs[0], course.epochs[-1]
+    lowest = min(epoch.loss for epoch in course.epochs[1:])
     course_of_it = f"{first.loss:.3g} in epoch {first.number}, {last.loss:.3g} in epoch {last.number}"
-    if min(before.loss, last.loss) > 1.2 * first.loss:
+    if lowest > first.loss and min(epoch.loss for epoch in course.epochs[-2:]) > 1.2 * first.loss:
         return f"The training loss has risen: {course_of_it}. The learning rate is probably too large."
-    if min(epoch.loss for epoch in course.epochs[1:]) > 0.98 * first.loss and last.accuracy < 0.9:
+    if lowest > 0.98 * first.loss and last.accuracy < 0.9:
         return (
             f"The training loss hardly moves: {course_of_it}. The learning rate may be too small, or too much of the "
             "network frozen; where it is a trained one already, there may be nothing left to learn."

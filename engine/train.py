@@ -13,6 +13,7 @@ from engine.advice import Adviser, Course
 from engine.control import Control, Interrupted, Signals, Stopped
 from engine.dataset.augment import normalise
 from engine.dataset.loader import Batch
+from engine.dataset.workers import TooLittleSharedMemoryError
 from engine.device import available_cores
 from engine.divergence import DivergedError, go_back, require_finite
 from engine.errors import DataError, RecipeError, TrainingError
@@ -92,7 +93,7 @@ def train(training: Training, signals: Signals) -> None:
         except Stopped:
             training.save()
             stopped = True
-        except DataError:
+        except (DataError, TooLittleSharedMemoryError):
             save_if_possible(training)
             raise
     training.seconds += meter.now() - began

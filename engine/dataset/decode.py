@@ -55,7 +55,8 @@ def open_video(path: str) -> VideoReader:
     """Raises DecodeError where the file cannot be opened, or holds no frame."""
     path = os.path.abspath(path)  # FFmpeg would take a:b.mp4 for an address
     if not os.path.isfile(path):
-        raise DecodeError("it is a folder" if os.path.isdir(path) else "the file is missing")
+        what = "it is a folder" if os.path.isdir(path) else "it is no regular file"  # a pipe would be waited for
+        raise DecodeError(what if os.path.exists(path) else "the file is missing")
     status = os.stat(path)
     video = _indexed(path, status.st_size, status.st_mtime_ns)
     if decord is None or not video.suits_decord:

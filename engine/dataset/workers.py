@@ -33,6 +33,10 @@ _SECONDS_TO_DIE = 5.0  # between the last that is heard of a process and its exi
 _NOTHING = -1
 
 
+class TooLittleSharedMemoryError(DeviceError):
+    """The workers cannot hand over their batches; nothing is wrong with the training so far."""
+
+
 class ClipLoader:
     """Iterate it for the batches of an epoch: those that `batches` says, its `done` first ones left out."""
 
@@ -53,7 +57,7 @@ class ClipLoader:
         self._processes: list[BaseProcess] = []
 
     def __iter__(self) -> Iterator[Batch]:
-        """Raises DeviceError where the workers have too little shared memory."""
+        """Raises TooLittleSharedMemoryError."""
         began = given = self._batches.done
         lost_at = -1
         try:
@@ -87,7 +91,7 @@ class ClipLoader:
                     return
                 yield batch
         except _SharedMemoryIsFull:
-            raise DeviceError(_too_little_shared_memory()) from None
+            raise TooLittleSharedMemoryError(_too_little_shared_memory()) from None
         except Exception as error:
             if not _tells_of_a_loss(error):
                 raise
@@ -114,7 +118,7 @@ class ClipLoader:
         decoded = decode_alone(self._dataset, [(self._batches.epoch, number) for number in in_hand])
         at_fault = {number: view for number, view in decoded if isinstance(view, str)}
         if how == "SIGBUS" and not at_fault:
-            raise DeviceError(_too_little_shared_memory())
+            raise TooLittleSharedMemoryError(_too_little_shared_memory())
         self._at_fault |= at_fault
         self._on_loss(_sentence(how, [self._dataset.clips[number].name for number in at_fault]))
         return bool(at_fault)

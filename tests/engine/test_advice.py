@@ -154,6 +154,8 @@ def test_a_loss_that_does_not_move() -> None:
 def test_a_loss_that_rises() -> None:
     found = told(course(), [(1.0 + 0.1 * number, 0.5, 1.0, 0.5) for number in range(8)])
     assert "has risen: 1 in epoch 1, 1.4 in epoch 5" in found["loss"] and "too large" in found["loss"]
+    spikes = [(1.0, 0.5, 1.0, 0.5), *[(0.2, 0.9, 0.3, 0.9)] * 8, *[(1.5, 0.4, 1.4, 0.5)] * 2, (0.2, 0.9, 0.3, 0.9)]
+    assert told(course(), spikes) == {}
 
 
 def test_overfitting() -> None:

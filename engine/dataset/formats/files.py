@@ -95,7 +95,8 @@ class Found:
         if self.hidden:
             yield f"{where}{counted(self.hidden, 'hidden file')} left out."
         if self.broken_links:
-            text = f"{where}{counted(self.broken_links, 'link')} left out, because what it points to is gone."
+            what = "a link that leads nowhere, or no regular file"
+            text = f"{where}{counted(self.broken_links, 'file')} left out: {what}."
             yield Note(text, "left_out")
         if self.not_utf8:
             text = (

@@ -342,6 +342,7 @@ def make_bad_files(folder: Path) -> None:
         (folder / f"{name}.mp4").write_bytes(content)
     _audio_alone(folder / "audio alone.mp4")
     (folder / "a folder.mp4").mkdir()
+    os.mkfifo(folder / "a pipe.mp4")  # opening it waits for ever
     for seed in range(40):
         damaged, noise = bytearray(front if seed % 2 else good), np.random.default_rng(seed)
         for at in noise.integers(0, len(damaged), 1 + seed):
@@ -359,6 +360,7 @@ BAD = {
     "a PNG header": "Invalid data found when processing input",
     "audio alone": "no video in it",
     "a folder": "it is a folder",
+    "a pipe": "it is no regular file",
     "missing": "the file is missing",
 }
 

@@ -141,7 +141,7 @@ def test_links_are_followed_but_never_in_a_circle(tmp_path: Path) -> None:
     (tmp_path / "data/b/gone.mp4").symlink_to(tmp_path / "store/9.mp4")
     lists = read_clips(Dataset(root=str(tmp_path / "data"), val_fraction=0.0))
     assert lists.counts(lists.train) == {"a": 2, "b": 2}
-    assert any("1 link left out" in note for note in lists.notes)
+    assert any("1 file left out: a link that leads nowhere" in note for note in lists.notes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
