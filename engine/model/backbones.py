@@ -41,6 +41,9 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels:
         classifier = torchvision.models.get_model(plain, weights=None, **_OPTIONS.get(plain, {}))
     if as_mmaction2_does and hasattr(classifier, "features"):
         backbone: nn.Module = FeaturesOnly(classifier)
+    elif as_mmaction2_does and isinstance(classifier, torchvision.models.MaxVit):
+        backbone = classifier
+        backbone.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     else:
         backbone = _without_last_layer(classifier)
     if style == "caffe":
