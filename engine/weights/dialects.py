@@ -33,6 +33,11 @@ def _inverted_residual(match: re.Match[str]) -> str:
     return f"backbone.features.{1 + blocks_before + int(match[2])}."
 
 
+def _number(letter: str) -> int:
+    """a, b, c → 1, 2, 3."""
+    return ord(letter) - ord("a") + 1
+
+
 _MLP = ((r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3."))
 _CLS_HEAD = (r"^cls_head\.fc_cls\.", "head.fc.")
 
@@ -44,6 +49,23 @@ _TRANSFORMER = (
     (r"\.ffns\.0\.layers\.1\.", ".mlp.fc2."),
     (r"\.in_proj_", ".qkv."),
     (r"\.out_proj\.", ".proj."),
+)
+_PATHS = ("backbone.slow_path.", "backbone.fast_path.")
+_PYSLOWFAST = (
+    (r"^head\.projection\.", "head.fc."),
+    (r"\.branch1\.", ".downsample.0."),
+    (r"\.branch1_bn\.", ".downsample.1."),
+    (r"\.branch2\.([abc])\.", lambda m: f".conv{_number(m[1])}."),
+    (r"\.branch2\.([abc])_bn\.", lambda m: f".bn{_number(m[1])}."),
+)
+_PYTORCHVIDEO = (
+    (r"^blocks\.\d\.proj\.", "head.fc."),
+    (r"^blocks\.(\d)\.res_blocks\.", r"backbone.layer\1."),
+    (r"\.res_blocks\.", "."),
+    (r"\.branch1_conv\.", ".downsample.0."),
+    (r"\.branch1_norm\.", ".downsample.1."),
+    (r"\.branch2\.conv_([abc])\.", lambda m: f".conv{_number(m[1])}."),
+    (r"\.branch2\.norm_([abc])\.", lambda m: f".bn{_number(m[1])}."),
 )
 
 # The first whose mark is found in any key is the one.
@@ -150,6 +172,95 @@ DIALECTS = (
             (r"^backbone\.norm3\.", "backbone.norm."),
         ),
     ),
+    Dialect(
+        "PySlowFast names, SlowFast",
+        r"^s1_fuse\.conv_f2s\.weight$",
+        (
+            (r"^s1\.pathway(\d)_stem\.conv\.", lambda m: f"{_PATHS[int(m[1])]}conv1."),
+            (r"^s1\.pathway(\d)_stem\.bn\.", lambda m: f"{_PATHS[int(m[1])]}bn1."),
+            (r"^s(\d)\.pathway(\d)_res(\d+)\.", lambda m: f"{_PATHS[int(m[2])]}layer{int(m[1]) - 1}.{m[3]}."),
+            (r"^s1_fuse\.", "backbone.slow_path.conv1_lateral."),
+            (r"^s(\d)_fuse\.", lambda m: f"backbone.slow_path.layer{int(m[1]) - 1}_lateral."),
+            (r"_lateral\.conv_f2s\.", "_lateral.conv."),
+            *_PYSLOWFAST,
+        ),
+    ),
+    Dialect(
+        "PySlowFast names, X3D",
+        r"^s1\.pathway0_stem\.conv_xy\.weight$",
+        (
+            (r"^s1\.pathway0_stem\.conv_xy\.", "backbone.conv1_s."),
+            (r"^s1\.pathway0_stem\.conv\.", "backbone.conv1_t."),
+            (r"^s1\.pathway0_stem\.bn\.", "backbone.bn1."),
+            (r"^head\.conv_5\.", "backbone.conv5."),
+            (r"^head\.conv_5_bn\.", "backbone.bn5."),
+            (r"^head\.lin_5\.", "backbone.fc1."),
+            (r"^s(\d)\.pathway0_res(\d+)\.", lambda m: f"backbone.layer{int(m[1]) - 1}.{m[2]}."),
+            (r"\.branch2\.se\.", ".se_module."),
+            *_PYSLOWFAST,
+        ),
+    ),
+    Dialect(
+        "PySlowFast names",
+        r"^s1\.pathway0_stem\.conv\.weight$",
+        (
+            (r"^s1\.pathway0_stem\.conv\.", "backbone.conv1."),
+            (r"^s1\.pathway0_stem\.bn\.", "backbone.bn1."),
+            (r"^s(\d)\.pathway0_res(\d+)\.", lambda m: f"backbone.layer{int(m[1]) - 1}.{m[2]}."),
+            *_PYSLOWFAST,
+        ),
+    ),
+    Dialect(
+        "PyTorchVideo names, SlowFast",
+        r"^blocks\.0\.multipathway_blocks\.0\.conv\.weight$",
+        (
+            (r"^blocks\.0\.multipathway_blocks\.(\d)\.conv\.", lambda m: f"{_PATHS[int(m[1])]}conv1."),
+            (r"^blocks\.0\.multipathway_blocks\.(\d)\.norm\.", lambda m: f"{_PATHS[int(m[1])]}bn1."),
+            (r"^blocks\.(\d)\.multipathway_blocks\.(\d)\.", lambda m: f"{_PATHS[int(m[2])]}layer{m[1]}."),
+            (r"^blocks\.0\.multipathway_fusion\.", "backbone.slow_path.conv1_lateral."),
+            (r"^blocks\.(\d)\.multipathway_fusion\.", r"backbone.slow_path.layer\1_lateral."),
+            (r"_lateral\.conv_fast_to_slow\.", "_lateral.conv."),
+            (r"_lateral\.norm\.", "_lateral.bn."),
+            *_PYTORCHVIDEO,
+        ),
+    ),
+    Dialect(
+        "PyTorchVideo names, X3D",
+        r"^blocks\.0\.conv\.conv_xy\.weight$",
+        (
+            # Its names for the two convolutions of the stem are the wrong way round.
+            (r"^blocks\.0\.conv\.conv_t\.", "backbone.conv1_s."),
+            (r"^blocks\.0\.conv\.conv_xy\.", "backbone.conv1_t."),
+            (r"^blocks\.0\.norm\.", "backbone.bn1."),
+            (r"^blocks\.5\.pool\.pre_conv\.", "backbone.conv5."),
+            (r"^blocks\.5\.pool\.pre_norm\.", "backbone.bn5."),
+            (r"^blocks\.5\.pool\.post_conv\.", "backbone.fc1."),
+            (r"\.branch2\.norm_b\.0\.", ".bn2."),
+            (r"\.branch2\.norm_b\.1\.block\.0\.", ".se_module.fc1."),
+            (r"\.branch2\.norm_b\.1\.block\.2\.", ".se_module.fc2."),
+            *_PYTORCHVIDEO,
+        ),
+    ),
+    Dialect(
+        "PyTorchVideo names",
+        r"^blocks\.1\.res_blocks\.0\.branch2\.conv_a\.weight$",
+        (
+            (r"^blocks\.0\.conv\.", "backbone.conv1."),
+            (r"^blocks\.0\.norm\.", "backbone.bn1."),
+            *_PYTORCHVIDEO,
+        ),
+    ),
+    # TimeSformer's own code, and VideoMAE's; the latter's pretrained encoder has no head.
+    Dialect(
+        "TimeSformer names",
+        r"^(model\.)?blocks\.0\.temporal_norm1\.weight$",
+        ((r"^(model\.)?head\.", "head.fc."), (r"^(model\.)?(?!head\.)", "backbone.")),
+    ),
+    Dialect(
+        "VideoMAE names",
+        r"^(encoder\.)?blocks\.0\.attn\.q_bias$",
+        ((r"^head\.", "head.fc."), (r"^(encoder\.)?(?!head\.)", "backbone.")),
+    ),
     # MMAction2 around a model of torchvision (and MMAction of 2019, which had torchvision's names).
     Dialect("MMAction2 names, torchvision backbone", r"^cls_head\.", (_CLS_HEAD,)),
     Dialect("ftwiz names", r"^backbone\.", ()),
@@ -183,6 +294,14 @@ def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
             key = re.sub(pattern, replacement, key)
         names[source] = key
     return dialect.name, names
+
+
+def arranged(dialect: str, name: str, tensor: Any) -> Any:
+    """A tensor (by our name) with its columns as ours: PySlowFast and PyTorchVideo have SlowFast's slow features first,
+    eight ninths of them."""
+    if name == "head.fc.weight" and dialect.endswith(" names, SlowFast"):
+        return tensor.roll(tensor.shape[1] // 9, 1)
+    return tensor
 
 
 def _last_layer(keys: Iterable[str]) -> str:

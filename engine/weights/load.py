@@ -24,7 +24,7 @@ from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
-from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
+from engine.weights.dialects import arranged, classes_in, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
 
 Shape = tuple[int, ...]
@@ -278,13 +278,17 @@ def _plan(
 ) -> _Plan:
     dialect, names = translate(tensors)
     ours = model.state_dict()
-    theirs = {names[key]: _as_flat_as(ours.get(names[key]), tensor) for key, tensor in tensors.items()}
+    theirs = {
+        names[key]: arranged(dialect, names[key], _as_flat_as(ours.get(names[key]), tensor))
+        for key, tensor in tensors.items()
+    }
     there = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
     here = {key: tuple(tensor.shape) for key, tensor in ours.items()}
     head_change = _head_change(there, here, classes, recipe, backbone_only)
     plan = _Plan(dialect, resnet_in(there), {}, [], [], [], [], [], head_change, 0.0, classes)
+    computed = _computed(model, there, here)
     for key, shape in here.items():
-        if key.endswith(_COMPUTED):
+        if key in computed:
             plan.kept.append(TensorNote(key, shape, shape, "computed, not loaded"))
         elif key.startswith("head.") and head_change:
             plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
@@ -304,9 +308,25 @@ def _plan(
     for key, tensor in tensors.items():
         if names[key] not in here and not key.endswith(_COMPUTED):
             plan.dropped.append(TensorNote(key, tuple(tensor.shape), None, "not in this model"))
-    numbers = {key: tensor.numel() for key, tensor in ours.items() if tensor.is_floating_point() and _in_backbone(key)}
+    numbers = {
+        key: tensor.numel()
+        for key, tensor in ours.items()
+        if tensor.is_floating_point() and _in_backbone(key) and key not in computed
+    }
     plan.backbone_share = sum(numbers.get(key, 0) for key in plan.reused) / max(sum(numbers.values()), 1)
     return plan
+
+
+def _computed(model: nn.Module, there: dict[str, Shape], here: dict[str, Shape]) -> set[str]:
+    """What follows from the shape of the network and is not learnt: the places of Swin's windows, and VideoMAE's
+    sinusoids where the file's are for clips of another length or size."""
+    learnt = {name for name, _ in model.named_parameters()}
+    return {
+        key
+        for key, shape in here.items()
+        if key.endswith(_COMPUTED)
+        or (key.endswith(".pos_embed") and key not in learnt and there.get(key, shape) != shape)
+    }
 
 
 def _as_flat_as(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor:
@@ -371,7 +391,7 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
     )
     if plan.misfits:
         misfit = plan.misfits[0]
-        advice = _about_time(misfit, recipe) or _about_flow(misfit, recipe) or advice
+        advice = _about_time(misfit, recipe) or _about_flow(misfit, recipe) or _about_places(misfit) or advice
         raise WeightsError(
             f"{path}: {misfit.name} has the shape {_shape(misfit.there)}, but {_shape(misfit.here)} is needed; {advice}"
         )
@@ -403,6 +423,13 @@ def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
             f"its kernels reach over {there[2]} frames there, {TITLES[recognizer]}'s over {here[2]}: it is another "
             f'network; is model.recognizer = "{recognizer}" right?'
         )
+    return ""
+
+
+def _about_places(misfit: TensorNote) -> str:
+    """What to do where a table of places in time or space has another length; "" where it is something else."""
+    if re.search(r"\.(pos_embed|time_embed|rel_pos_[hwt]|spatial_pos|temporal_pos)$", misfit.name):
+        return "the file was trained on clips of another length or size; use its [model] clip_len and frame_size."
     return ""
 
 

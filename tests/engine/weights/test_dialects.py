@@ -6,16 +6,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from engine.model import build_model
 from engine.model.backbones import image_backbone
-from engine.weights.dialects import classes_in, resnet_in, state_dict_in, translate
+from engine.recipe import recipe_from
+from engine.weights.dialects import arranged, classes_in, resnet_in, state_dict_in, translate
+from tests.oracle.test_logits import MODELS
 
 # after engine.model, which prepares torchvision's import
 from torchvision import models  # isort: skip
 
+NAMES = Path(__file__).parent / "names"
 VECTORS = Path(__file__).parents[2] / "oracle" / "vectors"
 
 
@@ -44,6 +49,87 @@ def test_mmactions_own_resnets(name: str, backbone: str) -> None:
     dialect, names = translate(mmaction_keys(name))
     assert dialect == "MMAction2 names"
     assert set(names.values()) == ours(backbone)
+
+
+def ours_of(model: dict[str, Any], size: int = 224, classes: int = 400) -> set[str]:
+    """The keys of a recognizer's state dict, by its [model]."""
+    document = {"model": model, "head": {"num_classes": classes}, "dataset": {"frame_size": size}}
+    with torch.device("meta"):
+        return set(build_model(recipe_from(document)).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        ("c2d_r50", ""), ("i3d_r50", ""), ("slowonly_r50", ""), ("slowfast_r50_4x16", ""), ("r2plus1d_r34", ""),
+        ("x3d_s", ""), ("c3d", ", C3D"), ("tsm_mobilenet_v2", ", MobileNetV2"), ("swin_tiny_t8", ", Video Swin"),
+        ("timesformer_divST", ", TimeSformer (divided)"), ("videomae_vit_b", ", VideoMAE"),
+        ("mvit_small", "MViT names"), ("tsn_tv_densenet161", ", torchvision backbone"),
+    ],
+)  # fmt: skip
+def test_mmactions_other_networks(name: str, dialect: str) -> None:
+    found, names = translate(mmaction_keys(name))
+    assert found == (dialect if dialect.endswith("names") else f"MMAction2 names{dialect}")
+    shape = json.loads((VECTORS / f"{name}.json").read_text())["input_shape"]
+    frames = {"segments": shape[1]} if len(shape) == 5 else {"clip_len": shape[3]}
+    assert set(names.values()) == ours_of({**MODELS[name], **frames}, shape[-1])
+
+
+def test_mmactions_interaction_preserving_csn() -> None:
+    """Its second convolution is two, each with its norm."""
+    block = "backbone.layer1.0"
+    keys = [f"{block}.{part}.conv.weight" for part in ("conv1", "conv2.0", "conv2.1", "conv3", "downsample")]
+    keys += [f"{block}.{part}.bn.weight" for part in ("conv1", "conv2.0", "conv2.1", "conv3", "downsample")]
+    ours = ours_of({"recognizer": "csn", "backbone": "ip-resnet50", "clip_len": 8}, 64)
+    assert set(translate(keys)[1].values()) == {key for key in ours if key.startswith(block) and key.endswith("weight")}
+
+
+SLOWFAST = {"recognizer": "slowfast", "backbone": "resnet50", "clip_len": 32, "lateral_norm": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect", "model"),
+    [
+        ("pyslowfast_slow", "PySlowFast names", MODELS["slowonly_r50"] | {"clip_len": 8}),
+        ("pyslowfast_slowfast", "PySlowFast names, SlowFast", SLOWFAST),
+        ("pyslowfast_x3d_s", "PySlowFast names, X3D", MODELS["x3d_s"] | {"clip_len": 13}),
+        ("pyslowfast_mvit_s", "MViT names", MODELS["mvit_small"] | {"clip_len": 16}),
+        ("pytorchvideo_slow", "PyTorchVideo names", MODELS["slowonly_r50"] | {"clip_len": 8}),
+        ("pytorchvideo_slowfast", "PyTorchVideo names, SlowFast", SLOWFAST),
+        ("pytorchvideo_x3d_s", "PyTorchVideo names, X3D", MODELS["x3d_s"] | {"clip_len": 13}),
+    ],
+)
+def test_pyslowfast_and_pytorchvideo(name: str, dialect: str, model: dict[str, Any]) -> None:
+    """names/*.txt: the weights of these libraries' own networks, as they call them."""
+    found, names = translate((NAMES / f"{name}.txt").read_text().split())
+    assert found == dialect
+    ours = {key for key in ours_of(model) if key.endswith("weight")}
+    # PyTorchVideo's X3D has no norm in the shortcut of its first block, which does not change the channels.
+    unknown = {"backbone.layer1.0.downsample.1.weight"} if name == "pytorchvideo_x3d_s" else set()
+    assert set(names.values()) == ours - unknown
+
+
+@pytest.mark.parametrize("dialect", ["PySlowFast names, SlowFast", "PyTorchVideo names, SlowFast"])
+def test_slowfasts_slow_features_come_first_elsewhere(dialect: str) -> None:
+    theirs, slow, fast = torch.randn(5, 2304), torch.randn(2048), torch.randn(256)
+    ours = arranged(dialect, "head.fc.weight", theirs)
+    torch.testing.assert_close(ours @ torch.cat([fast, slow]), theirs @ torch.cat([slow, fast]), rtol=1e-4, atol=1e-4)
+    assert arranged(dialect, "head.fc.bias", theirs) is arranged("MMAction2 names", "head.fc.weight", theirs) is theirs
+
+
+def test_timesformers_own_names() -> None:
+    ours = ours_of(MODELS["timesformer_divST"] | {"clip_len": 8})
+    theirs = {f"model.{key.removeprefix('backbone.')}".replace("model.head.fc.", "model.head."): key for key in ours}
+    assert translate(theirs) == ("TimeSformer names", theirs)
+
+
+def test_videomaes_own_names() -> None:
+    """Fine-tuned, and the encoder as it was pretrained."""
+    ours = ours_of(MODELS["videomae_vit_b"] | {"clip_len": 16})
+    theirs = {key.removeprefix("backbone.").replace("head.fc.", "head."): key for key in ours}
+    assert translate(theirs) == ("VideoMAE names", theirs)
+    encoder = {f"encoder.{key}": name for key, name in theirs.items() if not key.startswith("head.")}
+    assert translate(encoder) == ("VideoMAE names", encoder)
 
 
 def test_a_backbone_of_mmaction_published_alone() -> None:

@@ -124,6 +124,50 @@ def test_another_3d_network_is_refused(tmp_path: Path) -> None:
     assert 'looks like resnet34: is model.backbone = "resnet18" right?' in message
 
 
+# --- transformers of other sizes --------------------------------------------------------------------------------------
+
+
+def transformer(recognizer: str, backbone: str, clip_len: int) -> Recipe:
+    return recipe_for(
+        recognizer=recognizer, backbone=backbone, model={"clip_len": clip_len}, dataset={"frame_size": 64}
+    )
+
+
+def test_sinusoids_for_clips_of_another_length_are_computed(tmp_path: Path) -> None:
+    longer, shorter = (transformer("videomae", "vit_small_p16", clip_len) for clip_len in (8, 4))
+    state = trained(longer)
+    model = model_for(shorter)
+    sinusoids = model.state_dict()["backbone.pos_embed"].clone()
+    report = load_weights(model, saved(state, tmp_path / "x.pth"), shorter)
+    assert agree(model, state, but=("backbone.pos_embed",))
+    assert torch.equal(model.state_dict()["backbone.pos_embed"], sinusoids)
+    assert report.backbone_share == 1.0 and len(report.kept) == len(state)
+    same = model_for(longer)
+    load_weights(same, saved(state, tmp_path / "x.pth"), longer)
+    assert agree(same, state), "where they fit, the file's are taken: they may have been learnt"
+
+
+def test_a_learnt_table_of_places_must_fit(tmp_path: Path) -> None:
+    longer, shorter = (transformer("mvit", "mvit_v2_t", clip_len) for clip_len in (8, 4))
+    message = refused(shorter, saved(trained(longer), tmp_path / "x.pth"))
+    assert (
+        "rel_pos_t has the shape 7×96, but 3×96 is needed; the file was trained on clips of another length" in message
+    )
+
+
+def test_swins_windows_are_not_loaded(tmp_path: Path) -> None:
+    """They follow from the window's size, and MMAction2 stores them in another shape."""
+    recipe = transformer("swin3d", "swin3d_t", 4)
+    state = trained(recipe)
+    index = "backbone.features.0.0.attn.relative_position_index"
+    before = state[index] - 1  # trained() counts up what are whole numbers
+    state[index] = torch.zeros(3, 3, dtype=torch.int64)
+    model = model_for(recipe)
+    report = load_weights(model, saved(state, tmp_path / "x.pth"), recipe)
+    assert torch.equal(model.state_dict()[index], before)
+    assert len(report.kept) == len(state) and report.backbone_share == 1.0 and not report.dropped
+
+
 # --- what is reused ---------------------------------------------------------------------------------------------------
 
 
