@@ -55,11 +55,6 @@ class Draft:
         if what not in self.guesses:
             self.guesses.append(what)
 
-    def has(self, key: str) -> bool:
-        """Whether recipes have this key."""
-        table, name = key.split(".")
-        return name in TABLES[table].model_fields
-
     def fill_in(self, table: str, reason: str) -> None:
         """Keys of a table that the config does not speak of get their defaults, so that no preset decides them."""
         default = getattr(Recipe(), table)
