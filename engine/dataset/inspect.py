@@ -44,6 +44,10 @@ from engine.recipe import Dataset
 
 # How many entries of a list are tried when looking for the folder that its paths start from.
 PROBES = 200
+# How many folders are tried for being clips themselves.
+PROBES_FOR_FRAMES = 5
+# In how many folders of a folder lists are looked for.
+MOST_PLACES = 2000
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ def inspect_folder(
             f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
             "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something and THUMOS14, "
             f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
+        )
+    if guess is None and (of_frames := _frames_without_class(path)):
+        raise DataError(
+            f"{path} has folders of frames, such as {of_frames}, but nothing that says their classes; sort them into a "
+            "folder for each class, or give the folder of their lists."
         )
     guess = guess or _as_folders_or_one_list(path, annotations)
     if guess is None:
@@ -137,8 +146,11 @@ def _folder(path: Path) -> Path:
 
 
 def _places(path: Path, annotations: Path | None) -> list[Path]:
-    """Where lists may lie."""
-    return [annotations] if annotations else [path, *(path / name for name in subfolders(path))]
+    """Where lists may lie. A folder of so many others holds the clips themselves, which none of them is looked into."""
+    if annotations:
+        return [annotations]
+    folders = subfolders(path)
+    return [path, *(path / name for name in folders if len(folders) <= MOST_PLACES)]
 
 
 def _holder(path: Path, annotations: Path | None) -> Path:
@@ -555,6 +567,15 @@ def _add_groups(guess: _Guess, path: Path) -> None:
 
 
 # --- not recognised ---------------------------------------------------------------------------------------------------
+
+
+def _frames_without_class(path: Path) -> str:
+    """The first folder in `path` that is a clip itself, where several of those that come first are."""
+    first = [path / name for name in subfolders(path)[:PROBES_FOR_FRAMES]]
+    of_frames = [folder.name for folder in first if images_in(str(folder), False) or images_in(str(folder), True)]
+    if len(of_frames) < 2 or any(has_video(folder) or _holds_frames(folder) for folder in first):
+        return ""
+    return of_frames[0]
 
 
 def _not_recognised(path: Path) -> str:

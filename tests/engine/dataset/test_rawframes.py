@@ -374,6 +374,12 @@ def test_thumbnails_beside_videos_are_no_clips(tmp_path: Path) -> None:
     assert any("6 files left out, not a video by extension: .jpg" in note for note in lists.notes)
 
 
+def test_folders_of_frames_without_a_class_are_told(root: Path) -> None:
+    (root / "frames/notes.txt").touch()
+    with pytest.raises(DataError, match=r"has folders of frames, such as a, but nothing that says their classes"):
+        inspect_folder(root / "frames")
+
+
 def test_images_directly_in_class_folders_are_no_clips(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         write_frames(tmp_path / name, 3)
