@@ -170,20 +170,22 @@ def test_another_interface_is_opened_by_host(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes in /proc")
-@pytest.mark.parametrize("shown", ["wizard", "dashboard"])
-def test_a_page_shows_it_and_takes_it_along(tmp_path: Path, shown: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "expected", "help_key"),
+    [([], "Dataset", "\x1bOP"), (["it's a run"], "archery", "?")],  # F1: the wizard's fields take a question mark
+    ids=["wizard", "dashboard"],
+)
+def test_a_page_shows_it_and_takes_it_along(tmp_path: Path, arguments: list[str], expected: str, help_key: str) -> None:
     """The connection of a page, as textual.js makes it: something is drawn, keys arrive, and SIGTERM leaves nothing."""
     pytest.importorskip("textual_serve")
-    run = make_run(tmp_path / "it's a run", history(50, started()))
-    arguments = [run.path.name] if shown == "dashboard" else []
+    make_run(tmp_path / "it's a run", history(50, started()))
     with served(tmp_path, *arguments) as (server, port):
-        seen = asyncio.run(_look(server, port, "archery" if shown == "dashboard" else "Dataset"))
-        assert seen == []
+        assert asyncio.run(_look(server, port, expected, help_key)) == []
         assert "Traceback" not in ended_by(server, signal.SIGTERM)
 
 
-async def _look(server: subprocess.Popen[str], port: int, expected: str) -> list[int]:
-    """Open the page's connection, wait for a word on it, open help, end the server; the processes left running."""
+async def _look(server: subprocess.Popen[str], port: int, expected: str, help_key: str) -> list[int]:
+    """Open the page's connection, wait for a word on it, open the help, end the server; the processes left running."""
     import aiohttp
 
     address = f"http://127.0.0.1:{port}"
@@ -193,7 +195,7 @@ async def _look(server: subprocess.Popen[str], port: int, expected: str) -> list
         assert not children_of(server.pid)
         async with session.ws_connect(f"{address}/ws?width=140&height=40", headers={"Origin": address}) as page:
             await _until(page, expected)
-            await page.send_str(json.dumps(["stdin", "\x1bOP"]))  # F1
+            await page.send_str(json.dumps(["stdin", help_key]))
             await _until(page, "Esc closes")
             started_here = children_of(server.pid)
             assert started_here
