@@ -8,6 +8,7 @@ listens on loopback, and a page of another site that happens to be open in the s
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import socket
@@ -66,13 +67,21 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there and nowhere else. Raises RecipeError: the port is taken, the host is not here."""
     if not host:  # which the socket would take for every interface
         raise RecipeError("--host is empty; name an address of this machine, or leave it out for 127.0.0.1.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        socket.getaddrinfo(host, port, family)  # create_server would hide its kind of error
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RecipeError(
-            f"Cannot listen on {_in_url(host)}:{port} ({reason}); choose another --port or --host."
-        ) from error
+        raise RecipeError(f"Cannot listen on {_in_url(host)}:{port}: {_reason(error)}.") from error
+
+
+def _reason(error: OSError) -> str:
+    """What is in the way, and what to do. Python's own words for the first name the address once more."""
+    if error.errno == errno.EADDRINUSE:
+        return "another program is listening there; choose another --port"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "that is not an address of this machine; choose another --host"
+    return f"{os.strerror(error.errno or 0).lower()}; choose another --port or --host"
 
 
 def note(address: str, port: int) -> str:

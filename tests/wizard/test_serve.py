@@ -104,14 +104,14 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path) -> None:
 def test_a_port_in_use_is_a_sentence() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(RecipeError, match=f"Cannot listen on 127.0.0.1:{taken.getsockname()[1]} .*another --port"),
+        pytest.raises(RecipeError, match=rf"127.0.0.1:{taken.getsockname()[1]}: another program .* --port.$"),
     ):
         listen("127.0.0.1", taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("host", ["", "192.0.2.1", "no such host"])  # 192.0.2.0/24 is nobody's: RFC 5737
 def test_a_host_that_is_not_this_machine_is_a_sentence(host: str) -> None:
-    with pytest.raises(RecipeError, match="--host"):
+    with pytest.raises(RecipeError, match=r"--host is empty|not an address of this machine"):
         listen(host, free_port())
 
 
