@@ -41,11 +41,12 @@ def require_finite(training: Training, losses: torch.Tensor, grad_norm: torch.Te
     if torch.isfinite(loss) and (may_overflow or torch.isfinite(grad_norm)):
         return
     what = f"gradient's norm is {grad_norm.item()}" if torch.isfinite(loss) else f"loss is {loss.item()}"
-    step, lr = training.step + 1, training.recipe.schedule.lr
+    step, schedule = training.step + 1, training.recipe.schedule
+    by_itself = "" if schedule.retries_at_half_lr else "; schedule.retries_at_half_lr does so by itself"
     raise DivergedError(
         f"the {what} at step {step} ({_clips_of(training, losses, batch)})",
-        f"Try half the learning rate (--set schedule.lr={lr / 2:g}; schedule.retries_at_half_lr does so by itself), a "
-        "warm-up (schedule.warmup_epochs) or a smaller schedule.grad_clip_norm.",
+        f"Try half the learning rate (--set schedule.lr={schedule.lr / 2:g}{by_itself}), a warm-up "
+        "(schedule.warmup_epochs) or a smaller schedule.grad_clip_norm.",
         step,
     )
 
