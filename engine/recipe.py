@@ -710,7 +710,7 @@ def _quarantine(layers: list[_Layer], merged: Mapping[str, Any]) -> Path | None:
     root = merged.get("dataset", {}).get("root")
     if root and isinstance(root, str):
         places.append(Path(os.path.expanduser(root)))
-    return next((found for place in places if _exists(found := place / QUARANTINE)), None)
+    return next((found for place in places if _exists(found := place / QUARANTINE) and found.is_file()), None)
 
 
 def _beside(layer: _Layer, key: str, value: Any) -> Any:

@@ -235,6 +235,19 @@ def presets(as_json: Annotated[bool, typer.Option("--json", help="One JSON docum
 
 
 @app.command()
+def check(
+    source: Annotated[str, typer.Argument(metavar="RECIPE|DATA", help="A recipe, or a folder of videos.")],
+    sets: Overrides = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that decoding three frames of a file may take.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what would hurt a training on this dataset: files, labels, leakage. Exits with 3 where it would be wrong."""
+    from wizard.check import check_dataset
+
+    sys.exit(check_dataset(source, _overrides(sets), timeout, as_json))
+
+
+@app.command()
 def split(
     source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A folder of videos, or a recipe.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The list to write.")],
