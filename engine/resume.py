@@ -25,10 +25,10 @@ def may_change(key: str) -> bool:
 
 
 def changes(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
-    """ "schedule.lr" → its value before and after, for each key that differs. The name says nothing, and the class
-    names are compared by themselves."""
+    """ "schedule.lr" → its value before and after, for each key that differs. The name says nothing, the class names
+    are compared by themselves, and of the clips to leave out a run has a list of its own."""
     old, new = dict(_flat(before)), dict(_flat(after))
-    return {key: (old[key], new[key]) for key in new if old[key] != new[key]}
+    return {key: (old[key], new[key]) for key in new if old[key] != new[key] and key != "dataset.quarantine"}
 
 
 def told(changed: dict[str, tuple[Any, Any]]) -> str:

@@ -62,14 +62,14 @@ def missing_files(lists: ClipLists, dataset: Dataset) -> Iterator[Problem]:
         listed = len(missing) + len(clips)
         root = (dataset.val_root if split == "val" else "") or dataset.root
         wrong_place = len(missing) > MANY_MISSING * listed
-        todo = (
+        remedy = (
             "Is [dataset] root right?"
             if wrong_place
             else "Training goes on without them; put them there, or take them off the list."
         )
         names = list(dict.fromkeys(missing))
         listed_for = f"{len(missing)} of {counted(listed, 'clip')} listed for {_SPLITS[split]}"
-        message = f"{listed_for} {_are(missing)} not in {root}. {todo}"
+        message = f"{listed_for} {_are(missing)} not in {root}. {remedy}"
         yield Problem("missing", "error" if wrong_place else "warning", message, tuple(names))
 
 

@@ -12,6 +12,7 @@ from engine.dataset.formats import read_clips
 from engine.dataset.quarantine import LeftOut, read_quarantine, renew
 from engine.errors import DataError
 from engine.recipe import Dataset, load_recipe, recipe_from, resolve_recipe
+from engine.resume import changes
 
 
 def make(root: Path, *files: str) -> Path:
@@ -118,6 +119,13 @@ def test_a_file_that_no_check_has_written_stays_whole(tmp_path: Path) -> None:
     renew(path, {str(tmp_path / "#b.mp4"): "no\nvideo"}, lambda name: True)
     assert path.read_bytes().endswith(b"caf\xe9.mp4\tblurred\n")
     assert read_quarantine(path) == {"#b.mp4": "no video", "caf\udce9.mp4": "blurred"}
+
+
+def test_a_check_after_the_start_keeps_no_run_from_going_on(data: Path) -> None:
+    before = recipe_from({"dataset": {"root": str(data)}})
+    write(data / "quarantine.txt", "run/0.mp4\n")
+    after = recipe_from({"dataset": {"root": str(data), "flip": 0.0}})
+    assert after.dataset.quarantine and changes(before, after) == {"dataset.flip": (0.5, 0.0)}
 
 
 @pytest.mark.slow
