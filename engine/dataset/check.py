@@ -188,14 +188,23 @@ class _Look:
         self.unusable: dict[str, str] = {}
         self.looked_at = self.remembered = 0
         self.names: frozenset[str] = frozenset()
-        self._of_frames = recipe.dataset.format in FRAME_READERS
+        self._may_have_folders = recipe.dataset.format in FRAME_READERS
+        self._folders: dict[str, bool] = {}
         self._template = str(lists.decided.get("filename_template", recipe.dataset.filename_template))
 
     def question(self, clip: Clip) -> Question:
-        if not self._of_frames:
+        if not self._is_folder(clip.path):
             return Question(clip.path)
         is_flow = self.recipe.model.modality == "flow"
         return Question(clip.path, self._template, is_flow, clip.first_frame, clip.num_frames)
+
+    def _is_folder(self, path: str) -> bool:
+        """Of images; asked once a path."""
+        if not self._may_have_folders:
+            return False
+        if path not in self._folders:
+            self._folders[path] = os.path.isdir(path)
+        return self._folders[path]
 
     def at_files(self, workers: int, on_progress: Callable[[int, int], None], how: Mapping[str, Any]) -> None:
         """Decode a little of every file that has changed."""
@@ -224,10 +233,12 @@ class _Look:
     def _judge(self, clips: Sequence[Clip]) -> None:
         names = set()
         for clip in clips:
-            names |= {os.path.abspath(clip.path), os.path.abspath(clip.name)}
+            names.add(os.path.abspath(clip.path))
+            if clip.start or clip.end or clip.num_frames:
+                names.add(os.path.abspath(clip.name))
             facts = self.facts[self.question(clip)]
             if facts.kind:
-                whole = clip.name if self._of_frames else clip.path
+                whole = clip.name if self._is_folder(clip.path) else clip.path
                 self.unusable[whole] = facts.reason
             elif clip.start and facts.seconds and clip.start >= facts.seconds:
                 self.unusable[clip.name] = f"it begins after the end of the video, which is at {facts.seconds:.2f} s"
@@ -237,7 +248,7 @@ class _Look:
         """Digests of the files that have the size of another one. Empty files and folders are no copies."""
         of_size: dict[int, list[Question]] = {}
         for question, stamp in self.stamps.items():
-            if stamp.size and not self._of_frames and not self.facts[question].kind:
+            if stamp.size and not self._is_folder(question.path) and not self.facts[question].kind:
                 of_size.setdefault(stamp.size, []).append(question)
         alike = [question for found in of_size.values() if len(found) > 1 for question in found]
         with ThreadPoolExecutor(max(1, workers)) as pool:
