@@ -18,6 +18,7 @@ import errno
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from engine.errors import WeightsError
 from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved, record_checkpoint
 from engine.recipe import Recipe, document_of, to_toml
-from engine.run_folder import LAST, PREVIOUS, RunFolder
+from engine.run_folder import BEST, LAST, PREVIOUS, RunFolder
 from engine.weights.fetch import sha256_of
 from engine.weights.load import damage_in
 
@@ -139,7 +140,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         kind = DamagedError if error.errno == errno.EIO else WeightsError  # a bad sector, or a matter of permission
         raise kind(f"{path} cannot be read: {error.strerror}.") from None
     try:
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            document = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch raises many kinds for a damaged file; none of them is worth a traceback
         raise DamagedError(f"{path} {damage_in(path)}.") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -149,6 +151,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not is_as_saved(path, sha256):
         raise DamagedError(f"{path} {CHANGED}.")
     return document
+
+
+def load_best(run: RunFolder) -> dict[str, Any]:
+    """best.pt, or last.pt where nothing was validated. Raises WeightsError; of a damaged one it tells what is whole."""
+    path = run.checkpoints / (BEST if (run.checkpoints / BEST).exists() else LAST)
+    try:
+        return load_checkpoint(path)
+    except DamagedError as error:
+        whole = [other.name for other in run.checkpoints_to_resume() if other != path and _is_whole(other)]
+        advice = f"to measure {' or '.join(whole)} instead, copy it there" if whole else "no other one there is whole"
+        raise WeightsError(f"{str(error).removesuffix('.')}; {advice}.") from None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except WeightsError:
+        return False
+    return True
 
 
 def load_newest(run: RunFolder) -> tuple[dict[str, Any], Path, list[str]]:

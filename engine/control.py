@@ -21,6 +21,7 @@ from engine.run_folder import RunFolder
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 _POLL_SECONDS = 0.2
+_ECHO_SECONDS = 0.5
 _POLLS_UNTIL_RETRY = 150  # half a minute
 
 
@@ -85,11 +86,12 @@ class Signals:
         from decoding a file that never ends."""
         is_first = True
         with self._ear as ear:
-            while numbers := ear.recv(16):
-                for number in numbers:
-                    if number == signal.SIGINT and not is_first:
-                        self._leave()
-                    is_first = is_first and number not in _SIGNALS
+            while numbers := set(ear.recv(64)):
+                if not is_first and signal.SIGINT in numbers:
+                    self._leave()
+                if is_first and numbers & set(_SIGNALS):
+                    is_first = False
+                    _forget_echoes(ear)
 
     def _leave(self) -> None:
         try:
@@ -99,6 +101,15 @@ class Signals:
                 with suppress(OSError):
                     child.kill()
             os._exit(ExitCode.INTERRUPTED)
+
+
+def _forget_echoes(ear: socket.socket) -> None:
+    """One signal may come twice, when a cluster sends it to all processes and one of them passes it on."""
+    time.sleep(_ECHO_SECONDS)
+    ear.setblocking(False)
+    with suppress(BlockingIOError):
+        ear.recv(64)
+    ear.setblocking(True)
 
 
 class Control:

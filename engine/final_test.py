@@ -6,7 +6,7 @@ import json
 import math
 
 from engine.atomic import write_text
-from engine.checkpoint import load_checkpoint, weights_in
+from engine.checkpoint import load_best, weights_in
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels
 from engine.device import choose_device
@@ -30,8 +30,7 @@ def test_run(run: RunFolder) -> Metrics:
     if not clips.val:
         raise DataError(f"{recipe.dataset.root}: there are no validation clips to test on.")
     require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
-    best = run.checkpoints / "best.pt"
-    checkpoint = load_checkpoint(best if best.exists() else run.checkpoints / "last.pt")
+    checkpoint = load_best(run)
     model = build_model(recipe)
     model.load_state_dict(weights_in(checkpoint))
     model.to(choose_device(recipe.run.device))

@@ -49,9 +49,13 @@ class Meter:
     def now(self) -> float:
         return self._clock()
 
+    def seconds(self) -> float:
+        """Since the meter began."""
+        return self._clock() - self._began
+
     def seconds_a_step(self) -> float:
         """Since the meter began, all included: what a forecast should count with."""
-        return (self._clock() - self._began) / max(self._all_steps, 1)
+        return self.seconds() / max(self._all_steps, 1)
 
     def saved(self) -> None:
         """A checkpoint was written now."""

@@ -88,7 +88,7 @@ class RunFolder:
     def checkpoints_to_resume(self) -> list[Path]:
         """The checkpoints that a run can go on from: last.pt, the one before it, then the others, the newest first."""
         first = [path for name in (LAST, PREVIOUS) if (path := self.checkpoints / name).exists()]
-        others = [*self.checkpoints.glob("epoch-*.pt"), *self.checkpoints.glob("best.pt")]
+        others = [*self.checkpoints.glob("epoch-*.pt"), *self.checkpoints.glob(BEST), *self.checkpoints.glob(START)]
         return first + sorted(others, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
     @contextmanager

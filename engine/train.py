@@ -65,7 +65,7 @@ def fit(
 def train(training: Training, signals: Signals) -> None:
     """All epochs that are left, and the last event."""
     run, log, meter = training.run, training.log, training.meter
-    began, stopped = meter.now(), False
+    stopped = False
 
     def on_pause(paused: bool) -> None:
         log.write(Paused if paused else Resumed, step=training.step)
@@ -86,7 +86,6 @@ def train(training: Training, signals: Signals) -> None:
                 except DivergedError as diverged:
                     go_back(training, diverged, control)
         except Interrupted as interrupted:
-            training.seconds += meter.now() - began
             save_if_possible(training)
             training.log_interrupted(log, str(interrupted))
             raise
@@ -96,14 +95,13 @@ def train(training: Training, signals: Signals) -> None:
         except (DataError, TooLittleSharedMemoryError):
             save_if_possible(training)
             raise
-    training.seconds += meter.now() - began
     key_metric = training.recipe.head.key_metric
     log.write(
         RunFinished,
         **{"best_top1": math.nan, f"best_{key_metric}": training.best if training.best_epoch else math.nan},
         key_metric=key_metric,
         best_epoch=training.best_epoch,
-        seconds=training.seconds,
+        seconds=training.seconds_so_far,
         stopped_early=stopped,
         clips_left_out=len(training.quarantine),
     )
@@ -237,7 +235,9 @@ def write_the_report(training: Training, metrics: Metrics) -> None:
 def report_skipped(training: Training, batch: Batch) -> None:
     """Put the clips of a batch that did not decode into quarantine; too many of them end the run."""
     for name, reason in batch.skipped:
-        if training.quarantine.add(name, reason):
+        with training.run.writing(f"{name} among the clips that are left out"):
+            is_new = training.quarantine.add(name, reason)
+        if is_new:
             training.log.write(ClipSkipped, path=name, reason=reason, epoch=training.epoch)
     training.quarantine.require_at_most(training.recipe.dataset.max_bad_fraction, training.clips)
 

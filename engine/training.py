@@ -65,7 +65,7 @@ from engine.weights.load import LoadReport, initialise
 
 # What a training counts as it goes, besides the state of its parts.
 _COUNTERS = (
-    "epoch", "step", "best", "best_epoch", "validations_since_best", "retries", "micro_batch_size", "seconds",
+    "epoch", "step", "best", "best_epoch", "validations_since_best", "retries", "micro_batch_size",
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ class Training:
     retries: int = 0  # after a loss that was not finite
     diverged_at: int = 0  # the furthest step that such a loss came at
     in_vain: int = 0  # retries that came no further
-    seconds: float = 0.0  # of earlier processes, for the sum at the end
+    seconds: float = 0.0  # of the processes before this one
     saved_step: int = -1  # of the last checkpoint, -1 before the first
     names_owed: Sequence[str] = ()  # of a checkpoint that found no room
 
@@ -110,6 +110,11 @@ class Training:
     @property
     def steps_done_in_epoch(self) -> int:
         return self.step - (self.epoch - 1) * self.steps_per_epoch
+
+    @property
+    def seconds_so_far(self) -> float:
+        """Of training, in this process and those before it."""
+        return self.seconds + self.meter.seconds()
 
     @property
     def model_to_measure(self) -> nn.Module:
@@ -195,6 +200,7 @@ class Training:
             "random": random_state(),
             "meter": self.meter.state(),
             "steps_per_epoch": self.steps_per_epoch,
+            "seconds": self.seconds_so_far,
             **{name: getattr(self, name) for name in _COUNTERS},
         }
 
@@ -230,6 +236,7 @@ class Training:
         restore_random_state(state["random"])
         if checkpoint:
             return
+        self.seconds = state["seconds"]
         if path.name != LAST:
             make_last(path)
             what = "; ".join(damage) or f"{LAST} is missing"

@@ -69,8 +69,8 @@ def resume_run(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) 
 def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = False) -> int:
     """Start the engine on a run folder and stay until it ends; returns its exit code.
 
-    Ctrl-C (and SIGTERM) is passed on: the engine finishes its step, saves a checkpoint and ends. When the terminal
-    goes away (SIGHUP), or the dashboard is left, the training goes on.
+    Ctrl-C, SIGTERM and SIGUSR1 are passed on: the engine finishes its step, saves a checkpoint and ends. When the
+    terminal goes away (SIGHUP), or the dashboard is left, the training goes on.
     """
     before = run.events.stat().st_size if run.events.exists() else 0
     engine = start_engine(run, resume)
@@ -216,7 +216,8 @@ def _passing_on_signals(engine: subprocess.Popen[bytes]) -> Iterator[None]:
         if engine.poll() is None:
             os.kill(engine.pid, number)
 
-    with _handling([signal.SIGINT, signal.SIGTERM], pass_on):
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    with _handling(numbers, pass_on):
         yield
 
 

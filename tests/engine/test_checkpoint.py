@@ -21,6 +21,7 @@ from engine.checkpoint import (
     DamagedError,
     drop_old_epochs,
     keep_as,
+    load_best,
     load_checkpoint,
     load_newest,
     make_last,
@@ -303,6 +304,23 @@ def test_all_of_them_damaged(run: RunFolder) -> None:
         f"{run.path} has no whole checkpoint to go on from (last.pt is cut off: its end is missing; last-previous.pt "
         "is not a PyTorch checkpoint); start a new run with `ftwiz run RECIPE`."
     )
+
+
+def test_the_best_one_has_no_stand_in(run: RunFolder) -> None:
+    """Another one would be measured under its name: say what there is, and leave it to a person."""
+    save(run, 1, "epoch-001.pt")
+    save(run, 2, "best.pt")
+    save(run, 3)
+    assert load_best(run)["step"] == 2
+    damaged(run.checkpoints / "best.pt", "a byte")
+    damaged(run.checkpoints / "last-previous.pt", "cut")
+    with pytest.raises(WeightsError) as caught:
+        load_best(run)
+    assert str(caught.value) == (
+        f"{run.checkpoints / 'best.pt'} {DAMAGES['a byte']}; to measure last.pt or epoch-001.pt instead, copy it there."
+    )
+    (run.checkpoints / "best.pt").unlink()
+    assert load_best(run)["step"] == 3, "nothing was validated"
 
 
 def test_what_is_no_damage_is_not_passed_over(run: RunFolder) -> None:

@@ -133,6 +133,17 @@ def test_a_second_sigint_leaves_at_once(first: str, phase: str, tmp_path: Path) 
 
 
 @POSIX
+def test_an_echo_is_no_second_one(loop: Loop) -> None:
+    """A cluster sends a signal to every process of a job, and `ftwiz run` passes its own on to the engine."""
+    for _ in range(3):
+        loop.send("SIGINT")
+        time.sleep(0.02)
+    loop.step()
+    assert loop.hear() == "interrupted by SIGINT"
+    assert loop.ends() == 0
+
+
+@POSIX
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_before_the_first_step_a_signal_ends_whatever_is_done(name: str, tmp_path: Path) -> None:
     loop = Loop(tmp_path, "set-up")

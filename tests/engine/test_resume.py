@@ -274,7 +274,7 @@ def test_a_second_sigint_leaves_a_loader_that_hangs(
     os.kill(int(worker), signal.SIGSTOP)
     until_silent(run)
     engine.send("SIGINT")
-    time.sleep(0.5)
+    time.sleep(1)
     assert engine.poll() is None, "the first one waits for the step"
     engine.send("SIGINT")
     assert engine.wait(10) == 130
