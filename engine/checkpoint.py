@@ -160,7 +160,7 @@ def load_best(run: RunFolder) -> dict[str, Any]:
         return load_checkpoint(path)
     except DamagedError as error:
         whole = [other.name for other in run.checkpoints_to_resume() if other != path and _is_whole(other)]
-        advice = f"to measure {' or '.join(whole)} instead, copy it there" if whole else "no other one there is whole"
+        advice = f"copy a whole one there to measure it ({', '.join(whole)})" if whole else "nor is any other one whole"
         raise WeightsError(f"{str(error).removesuffix('.')}; {advice}.") from None
 
 

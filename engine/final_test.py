@@ -39,7 +39,6 @@ def test_run(run: RunFolder) -> Metrics:
     if not metrics.predictions:
         raise DataError(f"{recipe.dataset.root}: none of the {len(clips.val)} validation clips can be decoded.")
     folder = run.report / "test"
-    write_report(folder, metrics, clips.val, clips.classes)
     summary = {
         "clips": len(metrics.predictions),
         "skipped": len(clips.val) - len(metrics.predictions),
@@ -52,5 +51,7 @@ def test_run(run: RunFolder) -> Metrics:
         "average_clips": recipe.run.average_clips,
         "epochs_trained": checkpoint["epoch"] - 1,
     }
-    write_text(folder / "test.json", json.dumps(summary, indent=2) + "\n")
+    with run.writing("The report of the test"):
+        write_report(folder, metrics, clips.val, clips.classes)
+        write_text(folder / "test.json", json.dumps(summary, indent=2) + "\n")
     return metrics

@@ -102,9 +102,14 @@ class RunFolder:
         except OSError as error:
             if not self.path.is_dir():
                 raise TrainingError(f"{self.path} is gone: somebody moved or removed the run folder.") from None
-            kind = DiskFullError if error.errno in _NO_ROOM else TrainingError
+            reason = error.strerror or str(error)
+            hint = " (see ulimit -f)" if error.errno == errno.EFBIG else ""
             kept = "; what was saved before is untouched" if self.checkpoints_to_resume() else ""
-            raise kind(f"{what} cannot be written into {self.path}: {error.strerror}{kept}.") from None
+            text = f"{what} cannot be written into {self.path}: {reason}{hint}{kept}."
+            if error.errno in _NO_ROOM:
+                raise DiskFullError(text) from None
+            again = f" Once it can, go on with `ftwiz run --resume --run-dir {self.path}`." if kept else ""
+            raise TrainingError(text + again) from None
 
     # --- the four words -----------------------------------------------------------------------------------------------
 

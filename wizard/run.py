@@ -18,7 +18,7 @@ from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
-from engine.events import Event, RunFailed, RunFinished, RunState, to_line
+from engine.events import Event, RunFailed, RunFinished, RunInterrupted, RunState, to_line
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
@@ -251,4 +251,6 @@ def _say_what_next(run: RunFolder, code: int) -> None:
     """The one thing the events do not say: what to type next, and when the process went without a word."""
     state = run.state()
     if code and not isinstance(state.ended, RunFailed):
-        print(what_next(run, run.status(state), state.ended), file=sys.stderr)
+        *how_it_ended, command = what_next(run, run.status(state), state.ended).splitlines()
+        is_told = isinstance(state.ended, RunInterrupted)  # by the event itself
+        print("\n".join([command] if is_told else [*how_it_ended, command]), file=sys.stderr)

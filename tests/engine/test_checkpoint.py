@@ -317,7 +317,8 @@ def test_the_best_one_has_no_stand_in(run: RunFolder) -> None:
     with pytest.raises(WeightsError) as caught:
         load_best(run)
     assert str(caught.value) == (
-        f"{run.checkpoints / 'best.pt'} {DAMAGES['a byte']}; to measure last.pt or epoch-001.pt instead, copy it there."
+        f"{run.checkpoints / 'best.pt'} {DAMAGES['a byte']}; copy a whole one there to measure it "
+        "(last.pt, epoch-001.pt)."
     )
     (run.checkpoints / "best.pt").unlink()
     assert load_best(run)["step"] == 3, "nothing was validated"

@@ -378,8 +378,8 @@ def test_a_write_that_will_never_work_ends_with_a_sentence(
     assert engines.start(run, "--resume", largest_file=size // 2).wait() == 1
     (failed,) = events_of(run, RunFailed)
     assert failed.error == (
-        f"The checkpoint of step {saved + 1} cannot be written into {run.path}: File too large; what was saved before "
-        "is untouched."
+        f"The checkpoint of step {saved + 1} cannot be written into {run.path}: File too large (see ulimit -f); what "
+        f"was saved before is untouched. Once it can, go on with `ftwiz run --resume --run-dir {run.path}`."
     )
     assert "Traceback" not in run.log.read_text() and failed.error in run.log.read_text()
     assert load_checkpoint(run.checkpoints / "last.pt")["step"] == saved
