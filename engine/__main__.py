@@ -21,7 +21,7 @@ from engine.run_folder import RunFolder
 def main() -> int:
     arguments = _arguments()
     run = RunFolder(arguments.run_dir)
-    with Signals(are_held=False) as signals:
+    with Signals(is_our_process=True) as signals:
         if arguments.test or arguments.lr_range:
             return _look(run, arguments.lr_range, signals)
         return _train(run, arguments.resume, signals)

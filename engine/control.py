@@ -44,8 +44,11 @@ class Signals:
     leaves at once, even where the process stands in a call that never returns: `on_leave` has the last word.
     """
 
-    def __init__(self, are_held: bool = True):
-        self.are_held = are_held
+    def __init__(self, is_our_process: bool = False):
+        """is_our_process: there is nothing in it but a training. Signals end it from its first line on, and when the
+        training is over none disturbs its end. Else, in somebody's program, the training alone is what they mean."""
+        self._is_our_process = is_our_process
+        self.are_held = not is_our_process
         self.came = ""  # the name of the first signal, "" for none
         self.on_leave: Callable[[], None] = lambda: None
         self._before: dict[int, signal._HANDLER] = {}
@@ -66,7 +69,7 @@ class Signals:
             return
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._is_our_process else handler)
         self._mouth.close()  # ends the thread
         self._before = {}
 

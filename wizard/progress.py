@@ -35,13 +35,17 @@ SLICE_BYTES = 1 << 20
 
 
 def follow(
-    run: RunFolder, engine: subprocess.Popen[bytes] | None, show: Callable[[Event], None], offset: int = 0
+    run: RunFolder,
+    engine: subprocess.Popen[bytes] | None,
+    show: Callable[[Event], None],
+    offset: int = 0,
+    between: Callable[[], None] = lambda: None,
 ) -> None:
     """Show each event as it is logged, until the training process has ended and all it wrote is shown.
 
     engine: the process, where this one started it; None: the one that claimed the run. offset: bytes of the log that
-    were there before, and are left out. An exception that comes in between (Ctrl-C) passes through, and the process
-    trains on.
+    were there before, and are left out. between: called after each look. An exception that comes meanwhile (Ctrl-C)
+    passes through, and the process trains on.
     """
     reader = LogReader(run.events)
     reader.offset = offset
@@ -56,6 +60,7 @@ def follow(
                 break
         if has_ended:
             return
+        between()
         time.sleep(POLL_SECONDS)
 
 

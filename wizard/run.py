@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +19,7 @@ from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
-from engine.events import Event, RunFailed, RunFinished, RunInterrupted, RunState, to_line
+from engine.events import Event, Message, RunFailed, RunFinished, RunInterrupted, RunState, to_line
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
@@ -76,13 +77,13 @@ def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = Fal
     engine = start_engine(run, resume)
     if watch:
         return _watched(run, engine)
-    with _passing_on_signals(engine), _ignoring_hangup():
+    with _passing_on_signals(engine) as passed_on, _ignoring_hangup():
         if as_json:
             follow(run, engine, _print_line, before)
         else:
             print(f"Run folder: {run.path}", file=sys.stderr)
             with Progress(sys.stderr) as progress:
-                follow(run, engine, progress.show, before)
+                follow(run, engine, progress.show, before, lambda: _say_that_it_is_heard(passed_on, progress))
         code = engine.wait()
     _say_what_next(run, code)
     return code if code >= 0 else int(ExitCode.TRAINING)
@@ -211,14 +212,26 @@ def _watched(run: RunFolder, engine: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def _passing_on_signals(engine: subprocess.Popen[bytes]) -> Iterator[None]:
+def _passing_on_signals(engine: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Yields the numbers of those that were passed on, in the order they came."""
+    passed_on: list[int] = []
+
     def pass_on(number: int, frame: object) -> None:
         if engine.poll() is None:
             os.kill(engine.pid, number)
+            passed_on.append(number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     with _handling(numbers, pass_on):
-        yield
+        yield passed_on
+
+
+def _say_that_it_is_heard(passed_on: list[int], progress: Progress) -> None:
+    """To somebody at the keyboard, who would else press Ctrl-C again at once."""
+    if signal.SIGINT in passed_on and not progress.state.ended:
+        passed_on.clear()
+        text = "Finishing the step and saving; Ctrl-C once more leaves at once."
+        progress.show(Message(time.time(), level="info", text=text))
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def checkpoint():
     say("checkpoint")
 
 try:
-    with Signals(are_held=phase != "set-up") as signals:
+    with Signals(is_our_process=phase == "set-up") as signals:
         signals.on_leave = lambda: say(f"leaves at once after {signals.came}")
         say("ready")
         if phase == "set-up":
