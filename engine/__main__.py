@@ -35,7 +35,8 @@ def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
         with run.writing("process.json"):
             run.claim()
         recipe = load_recipe(run.recipe)
-        from engine.train import fit  # torch takes seconds to import: a bad recipe is told before
+        with signals.held():  # an exception in the middle of it, and torch ends the process with SIGABRT
+            from engine.train import fit  # takes seconds: a bad recipe is told before
 
         fit(recipe, run.path, resume, signals)
     except Interrupted:
@@ -55,10 +56,16 @@ def _look(run: RunFolder, lr_range: list[str] | None, signals: Signals) -> int:
     """What changes nothing in the run's log: the final test, and the learning-rate range test."""
     try:
         signals.let_in()
-        if lr_range:
-            _lr_range(run, *lr_range)
-        else:
-            _test(run)
+        with signals.held():  # as for a training
+            from engine.final_test import test_run
+            from engine.lr_range import lr_range_test
+
+        if not lr_range:
+            test_run(run)
+            return ExitCode.OK
+        low, high, steps = lr_range
+        for rate, loss in lr_range_test(load_recipe(run.recipe), run, float(low), float(high), int(steps)):
+            print(json.dumps({"lr": rate, "loss": loss}), flush=True)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:
@@ -66,19 +73,6 @@ def _look(run: RunFolder, lr_range: list[str] | None, signals: Signals) -> int:
         print(text, file=sys.stderr)
         return exit_code
     return ExitCode.OK
-
-
-def _test(run: RunFolder) -> None:
-    from engine.final_test import test_run
-
-    test_run(run)
-
-
-def _lr_range(run: RunFolder, low: str, high: str, steps: str) -> None:
-    from engine.lr_range import lr_range_test
-
-    for rate, loss in lr_range_test(load_recipe(run.recipe), run, float(low), float(high), int(steps)):
-        print(json.dumps({"lr": rate, "loss": loss}), flush=True)
 
 
 def _log_interrupted(run: RunFolder, log: EventLog, signal: str) -> None:

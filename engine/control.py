@@ -12,8 +12,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from engine.errors import DiskFullError, ExitCode
@@ -32,6 +32,14 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+class InterruptedEarly(KeyboardInterrupt):
+    """A signal came before the training began.
+
+    Not KeyboardInterrupt itself: Python remembers one that passed through an `eval`, as in many an import, and dies of
+    it at the very end, whoever has handled it.
+    """
+
+
 class Stopped(Exception):
     """Somebody said `stop`. Save and finish."""
 
@@ -39,7 +47,7 @@ class Stopped(Exception):
 class Signals:
     """Hears SIGINT, SIGTERM and SIGUSR1 while `with Signals() as signals:` lasts.
 
-    While `are_held` is off (nothing has been trained yet), the first one raises KeyboardInterrupt wherever the process
+    While `are_held` is off (nothing has been trained yet), the first one raises InterruptedEarly wherever the process
     stands. While it is on, the first one is only noted, in `came`: the step is finished. SIGINT after another signal
     leaves at once, even where the process stands in a call that never returns: `on_leave` has the last word.
     """
@@ -78,11 +86,20 @@ class Signals:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For what must not be broken off before the training begins; the signal is answered at its end."""
+        self.are_held = True
+        yield
+        self.are_held = False
+        if self.came:
+            raise InterruptedEarly(self.came)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         is_first = not self.came
         self.came = self.came or signal.Signals(number).name
         if is_first and not self.are_held:
-            raise KeyboardInterrupt
+            raise InterruptedEarly(self.came)
 
     def _leave_at_the_second(self) -> None:
         """In a thread, which Python tells of each signal at once; a handler has to wait until the main thread is back
