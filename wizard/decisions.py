@@ -335,6 +335,9 @@ class Draft:
     def give(self, key: str, text: str) -> None:
         """Answer in the words of an input field; an empty text goes back to the inferred answer."""
         text = text.strip()
+        if key == "data" and text != self.given.get("data"):
+            for of_other_data in FRAMES:
+                self.given.pop(of_other_data, None)
         if text == "":
             self.given.pop(key, None)
         else:

@@ -92,3 +92,4 @@ def test_answers_on_frames_do_not_follow_to_other_data(unclear: Path, tmp_path: 
     draft.give("data", str(tmp_path / "videos"))
     draft.look()
     assert "with_offset" not in draft.found.table
+    assert draft.recipe_as_far_as_it_goes().dataset.with_offset == "auto"
