@@ -22,6 +22,11 @@ class Dialect:
     renames: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
+def _image_swin_stage(match: re.Match[str]) -> str:
+    """layers.i.blocks → features.2i+1, layers.i.downsample → features.2i+2: features.0 sees pixels."""
+    return f"features.{2 * int(match[1]) + 1 + (match[2] == 'downsample')}"
+
+
 def _swin_stage(match: re.Match[str]) -> str:
     """layers.i.blocks → features.2i, layers.i.downsample → features.2i+1."""
     return f"features.{2 * int(match[1]) + (match[2] == 'downsample')}"
@@ -41,8 +46,10 @@ def _number(letter: str) -> int:
 _MLP = ((r"\.mlp\.fc1\.", ".mlp.0."), (r"\.mlp\.fc2\.", ".mlp.3."))
 _CLS_HEAD = (r"^cls_head\.fc_cls\.", "head.fc.")
 
+_BACKBONE_ALONE = (r"^(?!backbone\.|head\.)", "backbone.")  # published without its head
 _TRANSFORMER = (
     _CLS_HEAD,
+    _BACKBONE_ALONE,
     (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
     (r"\.transformer_layers\.layers\.", ".blocks."),
     (r"\.ffns\.0\.layers\.0\.0\.", ".mlp.fc1."),
@@ -109,10 +116,12 @@ DIALECTS = (
             (r"\.conv\.([01])\.bn\.", r".conv.\1.1."),
         ),
     ),
-    Dialect("MMAction2 names, C3D", r"^backbone\.conv1a\.conv\.weight$", (_CLS_HEAD, (r"\.conv\.", "."))),
+    Dialect(
+        "MMAction2 names, C3D", r"^(backbone\.)?conv1a\.conv\.weight$", (_CLS_HEAD, _BACKBONE_ALONE, (r"\.conv\.", "."))
+    ),
     Dialect(
         "MMAction2 names, TimeSformer (divided)",
-        r"^backbone\.transformer_layers\.layers\.0\.attentions\.1\.",
+        r"^(backbone\.)?transformer_layers\.layers\.0\.attentions\.1\.",
         (
             (r"\.attentions\.0\.norm\.", ".temporal_norm1."),
             (r"\.attentions\.0\.attn\.", ".temporal_attn."),
@@ -125,7 +134,7 @@ DIALECTS = (
     ),
     Dialect(
         "MMAction2 names, TimeSformer",
-        r"^backbone\.transformer_layers\.layers\.0\.attentions\.0\.",
+        r"^(backbone\.)?transformer_layers\.layers\.0\.attentions\.0\.",
         (
             (r"\.norms\.0\.", ".norm1."),
             (r"\.attentions\.0\.attn\.", ".attn."),
@@ -143,7 +152,7 @@ DIALECTS = (
             (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
         ),
     ),
-    # MMAction2 and Video-Swin-Transformer, which it took its Swin from. Image Swins have no `backbone.` in front.
+    # MMAction2 and Video-Swin-Transformer, which it took its Swin from; below, the image Swin's own.
     Dialect(
         "MMAction2 names, Video Swin",
         r"^backbone\.layers\.0\.blocks\.0\.attn\.relative_position_bias_table$",
@@ -152,6 +161,18 @@ DIALECTS = (
             (r"layers\.(\d)\.(blocks|downsample)(?=\.)", _swin_stage),
             *_MLP,
             (r"^backbone\.norm3\.", "backbone.norm."),
+        ),
+    ),
+    Dialect(
+        "Swin names",
+        r"^layers\.0\.blocks\.0\.attn\.relative_position_bias_table$",
+        (
+            (r"^head\.", "head.fc."),
+            (r"^(?!head\.)", "backbone."),
+            (r"layers\.(\d)\.(blocks|downsample)(?=\.)", _image_swin_stage),
+            (r"\.patch_embed\.proj\.", ".features.0.0."),
+            (r"\.patch_embed\.norm\.", ".features.0.2."),
+            *_MLP,
         ),
     ),
     # MMAction2 and PySlowFast, which it took its MViT from.
@@ -308,6 +329,39 @@ def _last_layer(keys: Iterable[str]) -> str:
     """fc (ResNet), head (Swin), heads.head (ViT), head.1 (MViT), classifier (DenseNet) or the highest classifier.N."""
     found = [match for key in keys if (match := _LAST_LAYER.match(key))]
     return max(found, key=lambda match: int(match.group(2) or 0)).group(1) if found else ""
+
+
+# What an image transformer's tensors are called in the 3D network that is made of it, by recognizer.
+_FOR_CLIPS: dict[str, tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]] = {
+    "swin3d": (
+        (r"^backbone\.features\.0\.0\.", "backbone.patch_embed.proj."),
+        (r"^backbone\.features\.0\.2\.", "backbone.patch_embed.norm."),
+        (r"^backbone\.features\.(\d)\.", lambda m: f"backbone.features.{int(m[1]) - 1}."),
+    ),
+    "timesformer": (  # of torchvision's; timm's names are TimeSformer's own
+        (r"^backbone\.conv_proj\.", "backbone.patch_embed.proj."),
+        (r"^backbone\.class_token$", "backbone.cls_token"),
+        (r"^backbone\.encoder\.pos_embedding$", "backbone.pos_embed"),
+        (r"^backbone\.encoder\.ln\.", "backbone.norm."),
+        (r"^backbone\.encoder\.layers\.encoder_layer_(\d+)\.", r"backbone.blocks.\1."),
+        (r"\.ln_1\.", ".norm1."),
+        (r"\.self_attention\.in_proj_", ".attn.qkv."),
+        (r"\.self_attention\.out_proj\.", ".attn.proj."),
+        (r"\.ln_2\.", ".norm2."),
+        (r"\.mlp\.(0|linear_1)\.", ".mlp.fc1."),
+        (r"\.mlp\.(3|linear_2)\.", ".mlp.fc2."),
+    ),
+}
+_OF_AN_IMAGE = ("backbone.features.0.0.weight", "backbone.conv_proj.weight")  # Swin's and ViT's patches
+
+
+def for_clips(recognizer: str, names: Mapping[str, str]) -> dict[str, str]:
+    """`translate`'s names, of an image transformer as a 3D recognizer calls its tensors; others as they are."""
+    renames = _FOR_CLIPS.get(recognizer, ()) if set(_OF_AN_IMAGE) & set(names.values()) else ()
+    found = dict(names)
+    for pattern, replacement in renames:
+        found = {source: re.sub(pattern, replacement, name) for source, name in found.items()}
+    return found
 
 
 def state_dict_in(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
-from engine.weights.dialects import arranged, classes_in, resnet_in, state_dict_in, translate
+from engine.weights.dialects import arranged, classes_in, for_clips, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
+from engine.weights.from_images import COPIED, INFLATED, REPEATED, is_image_kernel_of, made_from_image
 
 Shape = tuple[int, ...]
 
@@ -69,8 +71,13 @@ class LoadReport:
             f"{self.model} from {_short(self.path)} ({self.dialect})",
             f"kept {len(self.kept)} of {total} tensors ({_percent(self.backbone_share)} of the backbone)",
         ]
-        if inflated := sum(note.reason == _INFLATED for note in self.kept):
-            lines.append(f"inflated {inflated} image kernels: repeated over time, divided by their length in time")
+        made = Counter(note.reason for note in self.kept)
+        if count := made[INFLATED]:
+            lines.append(f"inflated {count} image kernels: repeated over time, divided by their length in time")
+        if count := made[REPEATED]:
+            lines.append(f"repeated {count} tables of places over time")
+        if count := made[COPIED]:
+            lines.append(f"copied {count} tensors of attention over space: attention over time starts as they are")
         lines += [f"{note.name}: {_AVERAGED}" for note in self.kept if note.reason == _AVERAGED]
         if self.reinitialised:
             lines.append(f"re-initialised {len(self.reinitialised)} of {total} tensors: {self.head_change}")
@@ -251,7 +258,6 @@ def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 _COMPUTED = ".relative_position_index"  # of Swin's windows: follows from their size, in one layout or another
-_INFLATED = "inflated from an image kernel"
 _AVERAGED = "averaged over red, green and blue, the same for each channel of flow"
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
 
@@ -277,6 +283,8 @@ def _plan(
     model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
 ) -> _Plan:
     dialect, names = translate(tensors)
+    if backbone_only:
+        names = for_clips(recipe.model.recognizer, names)
     ours = model.state_dict()
     theirs = {
         names[key]: arranged(dialect, names[key], _as_flat_as(ours.get(names[key]), tensor))
@@ -292,11 +300,11 @@ def _plan(
             plan.kept.append(TensorNote(key, shape, shape, "computed, not loaded"))
         elif key.startswith("head.") and head_change:
             plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
+        elif backbone_only and (made := made_from_image(key, shape, theirs)):
+            plan.kept.append(TensorNote(key, made.there, shape, made.how))
+            plan.reused[key] = made.tensor
         elif key not in there:
             plan.missing.append(TensorNote(key, None, shape, "not in the file"))
-        elif backbone_only and _is_image_kernel_of(there[key], shape):
-            plan.kept.append(TensorNote(key, there[key], shape, _INFLATED))
-            plan.reused[key] = inflated(theirs[key], shape[2])
         elif _is_colour_kernel_of(there[key], shape, recipe.model):
             plan.kept.append(TensorNote(key, there[key], shape, _AVERAGED))
             plan.reused[key] = averaged_over_colours(theirs[key], shape[1])
@@ -334,16 +342,6 @@ def _as_flat_as(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor
     if ours is None or ours.dim() > 2 or theirs.dim() not in (3, 5):
         return theirs
     return theirs.reshape(ours.shape) if [n for n in theirs.shape if n > 1] == list(ours.shape) else theirs
-
-
-def inflated(kernel: torch.Tensor, frames: int) -> torch.Tensor:
-    """[out, in, h, w] → [out, in, frames, h, w]: on a clip that stands still it gives what it gave on the image
-    (Carreira and Zisserman 2017, section 2.4)."""
-    return kernel.unsqueeze(2).expand(-1, -1, frames, -1, -1) / frames
-
-
-def _is_image_kernel_of(there: Shape, here: Shape) -> bool:
-    return len(there) == 4 and len(here) == 5 and there == here[:2] + here[3:]
 
 
 def averaged_over_colours(kernel: torch.Tensor, channels: int) -> torch.Tensor:
@@ -415,7 +413,7 @@ def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
     there, here = misfit.there or (), misfit.here or ()
     if len(there) == 5 and len(here) == 4:
         return "the file holds a 3D network, this recipe's is 2D."
-    if _is_image_kernel_of(there, here):
+    if is_image_kernel_of(there, here):
         return "the file holds an image network; name it in [weights] backbone, which inflates its kernels over time."
     if len(there) == len(here) == 5 and there[:2] + there[3:] == here[:2] + here[3:]:
         recognizer = recipe.model.recognizer
