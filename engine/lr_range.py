@@ -17,8 +17,9 @@ from engine.learning_rate import scaled_lr
 from engine.recipe import Recipe
 from engine.run_folder import RunFolder
 from engine.schedule import clip_gradients
+from engine.set_up import set_up
 from engine.train import gradients_of
-from engine.training import Training, set_up
+from engine.training import Training
 
 # Beyond so many times the lowest loss there is nothing to learn (fastai's rule).
 _DIVERGED = 4.0

@@ -34,8 +34,9 @@ from engine.metrics import training_accuracy
 from engine.recipe import Recipe
 from engine.run_folder import LAST, START, RunFolder
 from engine.schedule import clip_gradients
+from engine.set_up import set_up
 from engine.tracking import require_packages, tracking
-from engine.training import Training, set_up
+from engine.training import Training
 
 
 def fit(

@@ -1,17 +1,16 @@
-"""A training with everything it needs, set up from a recipe; saved to and restored from a checkpoint.
+"""A training with everything it needs; saved to and restored from a checkpoint.
 
-`engine/train.py` has the loop itself.
+`engine/set_up.py` makes one from a recipe, `engine/train.py` has the loop itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -25,43 +24,25 @@ from engine.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )
-from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import ClipLists
-from engine.dataset.formats import read_clips
-from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
-from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
-from engine.dataset.mirror import mirror_note, mirror_of
-from engine.dataset.quarantine import LeftOut, Quarantine
+from engine.dataset.loader import Batches
+from engine.dataset.quarantine import Quarantine
 from engine.dataset.workers import ClipLoader
 from engine.device import (
     autocast,
-    choose_channels_last,
-    choose_device,
-    choose_precision,
-    choose_workers,
-    describe,
-    make_deterministic,
-    make_fast,
-    store_channels_last,
 )
-from engine.errors import DeviceError, RecipeError, WeightsError
-from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted, RunStarted, WeightsLoaded
-from engine.learning_rate import lr_arithmetic, scaled_lr
-from engine.lora import add_corrections
-from engine.loss import ClipLoss, build_loss
-from engine.memory import ADVICE, STEPS_AN_EPOCH, free_cached_memory, largest_batch
+from engine.errors import DeviceError, WeightsError
+from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted
+from engine.loss import ClipLoss
+from engine.memory import ADVICE, free_cached_memory
 from engine.meter import Meter
-from engine.metrics import chance_level
-from engine.mixing import Mix, build_mix
-from engine.model import build_model
-from engine.provenance import changed_clips, write_provenance
-from engine.randomness import random_state, restore_random_state, seed_generators
-from engine.recipe import Recipe, save_recipe
+from engine.mixing import Mix
+from engine.provenance import changed_clips
+from engine.randomness import random_state, restore_random_state
+from engine.recipe import Recipe
 from engine.resume import require_the_same
 from engine.run_folder import LAST, RunFolder
-from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_base_lrs, set_frozen
-from engine.weights.fetch import Progress
-from engine.weights.load import LoadReport, initialise
+from engine.schedule import set_base_lrs, set_frozen
 
 # What a training counts as it goes, besides the state of its parts.
 _COUNTERS = (
@@ -249,257 +230,3 @@ class Training:
         """A process that was killed right after it saved had no time to say so."""
         said = {(saved.path, saved.step, saved.epoch) for saved in self.run.state().checkpoints}
         self._announce_saved([name for name in names if (f"checkpoints/{name}", self.step, self.epoch) not in said])
-
-
-def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Training:
-    """Decide every "auto", read the dataset, build the model, load the weights; the run folder gets the result.
-
-    Raises the FtwizError of whatever does not work.
-    """
-    device = choose_device(recipe.run.device)
-    if recipe.run.deterministic:
-        make_deterministic()
-    else:
-        make_fast(recipe.run.tf32)
-    seed_generators(recipe.run.seed)
-
-    asked = recipe
-    asked_classes = recipe.head.num_classes
-    clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes, recipe.model.modality)
-    require_two_classes(clips.classes, recipe.dataset.root)
-    require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
-    clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
-    recipe = _resolved(recipe, clips, device)
-    if not resume:
-        recipe = _with_its_own_quarantine(recipe, run)
-    check_test_frames(recipe)
-
-    model = build_model(recipe)
-    report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
-    if recipe.schedule.lora:
-        add_corrections(model, recipe)
-    model.to(device)
-    if choose_channels_last(recipe.run.channels_last, device):
-        store_channels_last(model)
-    loss = build_loss(recipe, _class_weights(clips, recipe)).to(device)
-    recipe = _with_a_batch_that_fits(recipe, model, loss, clips, device)
-    average = build_average(model, recipe.schedule)  # a copy: before the model is compiled
-    if recipe.run.compile:
-        model.compile()
-
-    set_frozen(model, recipe.schedule, epoch=max(1, recipe.schedule.unfreeze_at_epoch))
-    optimizer = build_optimizer(model, recipe, device)
-    batches = Batches(
-        len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
-    )
-    val_batches = Batches(len(clips.val), int(recipe.schedule.micro_batch_size))
-    quarantine = Quarantine(run.quarantine)
-    training = Training(
-        recipe=recipe,
-        run=run,
-        log=log,
-        device=device,
-        clips=clips,
-        model=model,
-        loss=loss,
-        mix=build_mix(recipe),
-        optimizer=optimizer,
-        scheduler=build_scheduler(optimizer, recipe.schedule, steps_per_epoch=len(batches)),
-        scaler=torch.amp.GradScaler(device.type, enabled=recipe.run.precision == "fp16"),
-        average=average,
-        batches=batches,
-        loader=_loader(TrainingClips(clips.train, recipe), batches, device, quarantine, log),
-        val_loader=_loader(ValidationClips(clips.val, recipe), val_batches, device, quarantine, log)
-        if clips.val
-        else None,
-        quarantine=quarantine,
-        meter=Meter(device),
-        micro_batch_size=int(recipe.schedule.micro_batch_size),
-    )
-    quarantine.require_at_most(recipe.dataset.max_bad_fraction, clips)
-    if resume:
-        training.restore()
-    else:
-        source = report.source if report else ""
-        with run.writing("The recipe"):
-            save_recipe(recipe, run.recipe)
-            write_provenance(run.provenance, asked, clips, device, source, report.sha256 if report else "")
-    set_frozen(model, recipe.schedule, training.epoch)
-    _announce(training, report, resume)
-    return training
-
-
-def _with_its_own_quarantine(recipe: Recipe, run: RunFolder) -> Recipe:
-    """The run goes on with the clips it began with, whatever a later check finds."""
-    if not recipe.dataset.quarantine:
-        return recipe
-    LeftOut(Path(recipe.dataset.quarantine)).copy_to(run.left_out)
-    dataset = recipe.dataset.model_copy(update={"quarantine": str(run.left_out.absolute())})
-    return recipe.model_copy(update={"dataset": dataset})
-
-
-def _log_download(log: EventLog) -> Progress:
-    """A line in the log for every tenth of a file that is fetched; every 10 MB where its size is not known."""
-    told = 0
-
-    def on_progress(received: int, total: int | None) -> None:
-        nonlocal told
-        part = received * 10 // total if total else received // 10_000_000
-        if part > told:
-            told = part
-            whole = f" of {total / 1e6:.0f}" if total else ""
-            log.write(Message, level="info", text=f"Fetching the weights: {received / 1e6:.0f}{whole} MB.")
-
-    return on_progress
-
-
-def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
-    """The recipe with every "auto" decided and the class names in it."""
-    document = recipe.model_dump()
-    document["head"]["num_classes"] = len(clips.classes)
-    document["dataset"] |= {**clips.decided, "classes": clips.classes}
-    if mirror_of(clips.classes).one_sided:  # which `mirror_note` says
-        document["dataset"]["flip"] = 0.0
-        document["run"]["test_crops"] = min(recipe.run.test_crops, 3)
-    document["run"]["device"] = str(device)
-    document["run"]["precision"] = choose_precision(recipe.run.precision, device)
-    document["run"]["workers"] = choose_workers(recipe.run.workers, device)
-    return Recipe.model_validate(document)
-
-
-def _with_a_batch_that_fits(
-    recipe: Recipe, model: nn.Module, loss: ClipLoss, clips: ClipLists, device: torch.device
-) -> Recipe:
-    """The recipe with batch_size and micro_batch_size decided; tries steps where the batch is "auto"."""
-    schedule = recipe.schedule
-    batch_size, micro_batch_size = schedule.batch_size, schedule.micro_batch_size
-    if batch_size == "auto":
-        one = next(batch for batch in _one_clip_at_a_time(clips, recipe) if len(batch.labels))
-        batch_size = min(largest_batch(model, recipe, loss, one, device), max(1, len(clips.train) // STEPS_AN_EPOCH))
-    micro_batch_size = batch_size if micro_batch_size == "auto" else min(micro_batch_size, batch_size)
-    sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
-    return recipe.model_copy(update={"schedule": schedule.model_copy(update=sizes)})
-
-
-def _one_clip_at_a_time(clips: ClipLists, recipe: Recipe) -> ClipLoader:
-    workers = min(int(recipe.run.workers), 1)
-    return ClipLoader(TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers, pin_memory=False)
-
-
-def _class_weights(clips: ClipLists, recipe: Recipe) -> torch.Tensor | None:
-    if recipe.dataset.balance != "weights":
-        return None
-    return torch.tensor(class_weights(clips.train, len(clips.classes)), dtype=torch.float32)
-
-
-def _chances(clips: ClipLists, recipe: Recipe) -> np.ndarray | None:
-    return chances(clips.train, len(clips.classes)) if recipe.dataset.balance == "sampler" else None
-
-
-def check_test_frames(recipe: Recipe) -> None:
-    """Raise RecipeError where the frames that [run] wants at test time are not those that the model can take."""
-    model, run = recipe.model, recipe.run
-    if model.clip_len and run.test_segments:
-        raise RecipeError(
-            f"[run] test_segments = {run.test_segments} is for frames spread over the video, but [model] clip_len = "
-            f"{model.clip_len} takes dense clips; set test_segments to 0, and test_clips to how many clips."
-        )
-    if run.test_clips > 1 and not model.clip_len:
-        raise RecipeError(
-            f"[run] test_clips = {run.test_clips} is for dense clips, but this recipe spreads [model] segments over "
-            "the video; set test_clips to 1 (test_segments takes more frames), or give [model] clip_len."
-        )
-    if model.recognizer != "tsn" and run.test_segments not in (0, model.segments):
-        raise RecipeError(
-            f"[run] test_segments = {run.test_segments}, but {model.recognizer} works on the {model.segments} frames "
-            f"of [model] segments together; set it to {model.segments} or 0."
-        )
-    _check_test_size(recipe)
-
-
-def _check_test_size(recipe: Recipe) -> None:
-    dataset = recipe.dataset_at_test_time
-    if dataset.frame_size > dataset.short_side:
-        raise RecipeError(
-            f"[run] test_frame_size is {dataset.frame_size}: it is cut out of frames whose short side is "
-            f"{dataset.short_side} at test time, so it cannot be larger; set test_short_side too."
-        )
-    if dataset.frame_size != recipe.dataset.frame_size:
-        try:
-            with torch.device("meta"):  # no memory: only to see whether the network takes them
-                build_model(recipe.model_copy(update={"dataset": dataset}))
-        except RecipeError:
-            raise RecipeError(
-                f"[run] test_frame_size = {dataset.frame_size} does not suit {recipe.model.backbone}, which only takes "
-                f"frames of the size that it is trained on, {recipe.dataset.frame_size}; set it to 0."
-            ) from None
-
-
-def _loader(
-    dataset: ClipDataset, batches: Batches, device: torch.device, quarantine: Quarantine, log: EventLog
-) -> ClipLoader:
-    """Clips in quarantine are not tried; a lost worker process is a warning in the log."""
-    batches.leaves_out = quarantine.among(dataset.clips)
-    return ClipLoader(
-        dataset,
-        batches,
-        workers=int(dataset.recipe.run.workers),
-        pin_memory=device.type == "cuda",
-        on_loss=lambda sentence: log.write(Message, level="warning", text=sentence),
-    )
-
-
-def _announce(training: Training, report: LoadReport | None, resume: bool) -> None:
-    """The first events of the log: what was found, what was chosen, what was reused."""
-    recipe, clips = training.recipe, training.clips
-    training.log.write(
-        RunStarted,
-        name=recipe.name,
-        classes=list(clips.classes),
-        train_clips=len(clips.train),
-        val_clips=len(clips.val),
-        epochs=recipe.schedule.epochs,
-        steps_per_epoch=training.steps_per_epoch,
-        batch_size=int(recipe.schedule.batch_size),
-        lr=scaled_lr(recipe.schedule),
-        lr_arithmetic=lr_arithmetic(recipe.schedule),
-        device=describe(training.device),
-        precision=recipe.run.precision,
-        workers=int(recipe.run.workers),
-        parameters=sum(parameter.numel() for parameter in training.model.parameters()),
-        chance=chance_level(clips.val or clips.train, recipe),
-        key_metric=recipe.head.key_metric,
-        first_step=training.step,
-    )
-    for note in clips.notes:
-        training.say(note)
-    _say_what_is_frozen(training)
-    if report:
-        training.log.write(
-            WeightsLoaded,
-            source=report.source,
-            kept=len(report.kept),
-            reinitialised=len(report.reinitialised),
-            dropped=len(report.dropped),
-            backbone_share=report.backbone_share,
-            report=report.lines(),
-        )
-    elif not resume:
-        training.say("No pretrained weights: every parameter starts at random.", level="warning")
-    if not clips.val:
-        training.say("There are no validation clips: nothing will tell how well this generalises.", level="warning")
-
-
-def _say_what_is_frozen(training: Training) -> None:
-    schedule = training.recipe.schedule
-    what = []
-    if schedule.lora:
-        what.append(f"LoRA of rank {schedule.lora}")
-    if is_frozen_at(schedule, training.epoch):
-        until = f" until epoch {schedule.unfreeze_at_epoch}" if schedule.unfreeze_at_epoch else ""
-        what.append(f'freeze = "{schedule.freeze}"{until}')
-    if what:
-        parameters = list(training.model.parameters())
-        learning = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-        all_of_them = sum(parameter.numel() for parameter in parameters)
-        training.say(f"{', '.join(what)}: {learning:,} of {all_of_them:,} parameters learn.")

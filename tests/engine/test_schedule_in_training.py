@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import engine.set_up
 import engine.training
 from engine.checkpoint import load_checkpoint, weights_in
 from engine.dataset.balance import chances, class_weights
@@ -85,7 +86,7 @@ def test_memory_that_runs_out_halves_what_is_done_at_a_time_and_nothing_else(
 ) -> None:
     tables = {**SAME_IN_PARTS, "schedule": "batch_size = 4\nlr = 0.05"}
     expected = train("expected", **tables)
-    real_build = engine.training.build_model
+    real_build = engine.set_up.build_model
 
     def build_small_device(recipe: Recipe) -> nn.Module:
         model = real_build(recipe)
@@ -97,7 +98,7 @@ def test_memory_that_runs_out_halves_what_is_done_at_a_time_and_nothing_else(
         model.register_forward_pre_hook(refuse)
         return model
 
-    monkeypatch.setattr(engine.training, "build_model", build_small_device)
+    monkeypatch.setattr(engine.set_up, "build_model", build_small_device)
     small = train("small", **tables)
     assert largest_difference(weights(expected), weights(small)) < 1e-5
     said = [text for text in messages(small) if "Out of memory" in text]
@@ -263,7 +264,7 @@ def test_the_average_is_what_is_validated_kept_and_reused(
     recipe = load_recipe(run.recipe)
     model = build_model(recipe)
     model.load_state_dict(weights_in(best))
-    clips = engine.training.read_clips(recipe.dataset, 3)
+    clips = engine.set_up.read_clips(recipe.dataset, 3)
     assert engine.evaluate(model, clips.val, recipe).loss == pytest.approx(run.state().best.loss, rel=1e-5)
     model.load_state_dict(best["model"])
     assert engine.evaluate(model, clips.val, recipe).loss != pytest.approx(run.state().best.loss, rel=1e-5)
@@ -366,7 +367,7 @@ def test_half_precision_trains_and_keeps_full_weights(train: Callable[..., RunFo
 def test_fp16_leaves_out_a_step_that_overflows_and_scales_less(tmp_path: Path, videos: Path) -> None:
     recipe = load_recipe(write_recipe(tmp_path / "r.toml", videos, run='precision = "fp16"', model=RESNET))
     run = create_run_folder(recipe, tmp_path / "run", datetime.now())
-    training = engine.training.set_up(recipe, run, EventLog(run.events), resume=False)
+    training = engine.set_up.set_up(recipe, run, EventLog(run.events), resume=False)
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     training.scaler = torch.amp.GradScaler("cpu", init_scale=1e38)
     control = SimpleNamespace(attend=lambda: None)

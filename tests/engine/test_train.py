@@ -32,8 +32,8 @@ from engine.events import (
 )
 from engine.recipe import load_recipe, recipe_from
 from engine.run_folder import RunFolder, create_run_folder
+from engine.set_up import check_test_frames, set_up
 from engine.train import fit
-from engine.training import check_test_frames, set_up
 from tests.clips import CLASSES, make_dataset, write_recipe
 from tests.videos import write_video
 

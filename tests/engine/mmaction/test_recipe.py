@@ -283,7 +283,7 @@ def test_the_network_can_be_built(backbone: str, expected: dict[str, Any], tmp_p
     import torch
 
     from engine.model import build_model
-    from engine.training import check_test_frames
+    from engine.set_up import check_test_frames
 
     model = f"model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))"
     recipe = new(tmp_path, CLIPS.replace("clip_len=8", "clip_len=16") + model).recipe
