@@ -213,10 +213,12 @@ def test_more_stages_than_there_are_is_a_sentence(train: Callable[..., RunFolder
 
 
 def test_frozen_dropout_is_off() -> None:
-    recipe = recipe_from({"model": {"backbone": "mobilenet_v2", "segments": 2}, "head": {"num_classes": 2}})
-    model = build_model(recipe).train()
+    recipe = recipe_from({"model": {"backbone": "alexnet", "segments": 2}, "head": {"num_classes": 2}})
+    with torch.device("meta"):
+        model = build_model(recipe).train()
     set_frozen(model, Schedule(freeze="backbone"), epoch=1)
-    assert [module.training for module in model.modules() if isinstance(module, nn.Dropout)] == [False, True]
+    learning = {name: part.training for name, part in model.named_modules() if isinstance(part, nn.Dropout)}
+    assert len(learning) > 1 and learning.pop("head.dropout") and not any(learning.values())
 
 
 def test_each_stage_learns_slower_than_the_one_behind_it() -> None:
