@@ -33,6 +33,7 @@ def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
     try:
         signals.let_in()
         with run.writing("process.json"):
+            run.take_word()  # said to a process that is gone
             run.claim()
         recipe = load_recipe(run.recipe)
         with signals.held():  # an exception in the middle of it, and torch ends the process with SIGABRT

@@ -27,6 +27,7 @@ from engine.events import (
     RunInterrupted,
     RunStarted,
     ValidationStarted,
+    from_line,
 )
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
@@ -365,6 +366,14 @@ def test_a_full_disk_loses_nothing(small_disk: Path, videos: Path, engines: Engi
     assert_same(left_by(run), whole)
 
 
+def forget_to_tell_of(run: RunFolder, step: int) -> None:
+    """As if the process had been killed between a save and the events that tell of it."""
+    lines = run.events.read_text().splitlines(keepends=True)
+    told = [line for line in lines if isinstance(event := from_line(line), CheckpointSaved) and event.step == step]
+    assert told
+    run.events.write_text("".join(line for line in lines if line not in told))
+
+
 def test_a_write_that_will_never_work_ends_with_a_sentence(
     tmp_path: Path, videos: Path, engines: Engines, whole: dict[str, Any]
 ) -> None:
@@ -374,6 +383,8 @@ def test_a_write_that_will_never_work_ends_with_a_sentence(
     assert Watched(run, engine).waits_for(CheckpointSaved, 3)
     engine.kill()
     saved = load_checkpoint(run.checkpoints / "last.pt")["step"]
+    forget_to_tell_of(run, saved)
+    run.say("stop")  # to a process that is gone
     size = (run.checkpoints / "last.pt").stat().st_size
     assert engines.start(run, "--resume", largest_file=size // 2).wait() == 1
     (failed,) = events_of(run, RunFailed)
