@@ -15,16 +15,17 @@ from textual import on
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, DataTable, Footer, Input
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker, WorkerState, get_current_worker
 
 from engine.errors import RecipeError
 from engine.recipe import load_recipe
 from wizard.decisions import DECISIONS, LOOKS_AGAIN, Draft, checked_overrides, decision_of, free_path
 from wizard.drafts import SavedDraft, find_draft, forget_draft, keep_draft
-from wizard.steps.dataset import DatasetStep
+from wizard.steps.dataset import Checked, DatasetStep
 from wizard.steps.head import HeadStep
 from wizard.steps.review import ReviewStep
 from wizard.steps.schedule import ScheduleStep
@@ -51,6 +52,13 @@ ORDER = list(STEPS)
 TYPING_PAUSE = 0.3  # seconds without a key before the data are looked at, and the draft is kept
 
 
+@dataclass
+class CheckGoesOn(Message):
+    """News of the check of the videos."""
+
+    checked: Checked
+
+
 @dataclass(frozen=True)
 class WizardResult:
     """What came of it. saved: the recipe's path. run: the training that was launched. draft_kept: to go on with."""
@@ -62,7 +70,7 @@ class WizardResult:
 
 def run_wizard(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> WizardResult:
     """Draw the wizard on this terminal until the user leaves it. Raises RecipeError for overrides that cannot be."""
-    app = WizardApp(data, out, checked_overrides(overrides))
+    app = WizardApp(data, out, checked_overrides(overrides), checks=True)
     app.run()
     return app.wizard.result
 
@@ -72,9 +80,16 @@ class WizardApp(StudioApp[None]):
 
     TITLE = "ftwiz new"
 
-    def __init__(self, data: Path | None = None, out: Path | None = None, overrides: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        data: Path | None = None,
+        out: Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        checks: bool = False,
+    ):
+        """checks: look into the videos too, in processes of their own, while the questions are answered."""
         super().__init__()
-        self.wizard = WizardScreen(data, out, dict(overrides or {}))
+        self.wizard = WizardScreen(data, out, dict(overrides or {}), checks)
 
     def on_mount(self) -> None:
         self.call_later(self.push_screen, self.wizard)  # once the theme is set, so that it is drawn once
@@ -109,8 +124,10 @@ class WizardScreen(Screen[None]):
         Binding("ctrl+q", "app.quit", "Quit", priority=True, tooltip="Leave; the draft is kept"),
     ]
 
-    def __init__(self, data: Path | None, out: Path | None, overrides: dict[str, Any]) -> None:
+    def __init__(self, data: Path | None, out: Path | None, overrides: dict[str, Any], checks: bool = False) -> None:
         super().__init__()
+        self._checks = checks
+        self.checked = Checked()
         self.asked: dict[str, Any] = {} if data is None else {"data": str(data)}  # on the command line
         self.greeting = ""
         if out is not None:
@@ -177,7 +194,7 @@ class WizardScreen(Screen[None]):
         self.query_one(Sidebar).show(self.here, marks, summaries)
         step = self.step
         if isinstance(step, DatasetStep):
-            step.looking = self._looking
+            step.looking, step.checked = self._looking, self.checked
         if not isinstance(step, ReviewStep):
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)
@@ -230,6 +247,8 @@ class WizardScreen(Screen[None]):
             if event.key in ("data", "annotations"):
                 self.draft.found, self.draft.trouble = None, ""
                 self.workers.cancel_group(self, "look")
+                self.workers.cancel_group(self, "check")
+                self.checked = Checked()
             self._after_a_pause(look=event.key in LOOKS_AGAIN)
         self.show()
 
@@ -286,10 +305,41 @@ class WizardScreen(Screen[None]):
         seen = event.worker.result
         assert isinstance(seen, Draft)
         self.draft.take_over(seen)
+        self._check()
         self.show()
         if self._go_on_when_found:
             self._go_on_when_found = False
             await self.action_next()
+
+    # --- looking into the videos, in a thread that asks other processes -----------------------------------------------
+
+    def _check(self) -> None:
+        """Anew for every dataset that was recognised; what has been decoded once is remembered."""
+        from wizard.check import check_in_background
+
+        self.workers.cancel_group(self, "check")
+        self.checked = Checked()
+        if self._checks and self.draft.found:
+            recipe = self.draft.recipe_as_far_as_it_goes()
+            work = partial(check_in_background, recipe, self._tell)
+            self.run_worker(work, group="check", exclusive=True, thread=True, exit_on_error=False)
+
+    def _tell(self, done: int, total: int) -> bool:
+        """Of the progress, from the worker's thread. Returns whether to go on."""
+        if get_current_worker().is_cancelled:
+            return False
+        self.post_message(CheckGoesOn(Checked(done, total)))
+        return True
+
+    @on(Worker.StateChanged)
+    def _check_ended(self, event: Worker.StateChanged) -> None:
+        if event.worker.group == "check" and event.state == WorkerState.SUCCESS and event.worker.result:
+            self.post_message(CheckGoesOn(Checked(report=event.worker.result)))
+
+    def on_check_goes_on(self, event: CheckGoesOn) -> None:
+        self.checked = event.checked
+        if self.here == "dataset":
+            self.show()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,8 +19,9 @@ from rich.text import Text
 from engine.dataset.check import Report, Videos, check
 from engine.dataset.findings import Problem
 from engine.dataset.quarantine import renew
-from engine.errors import ExitCode
+from engine.errors import DataError, ExitCode
 from engine.recipe import QUARANTINE, Recipe, preset_names
+from engine.run_folder import RunFolder
 from wizard.progress import can_animate
 from wizard.sources import is_data, recipe_of
 from wizard.words import count, cut, printable
@@ -35,7 +36,7 @@ def check_dataset(source: str, overrides: Mapping[str, Any], time_limit: float, 
     recipe = recipe_of(source, overrides)
     workers = os.cpu_count() or 1 if recipe.run.workers == "auto" else max(1, recipe.run.workers)
     with _Bar(sys.stderr) as bar:
-        report = check(recipe, _memory_of(recipe), workers, time_limit, on_progress=bar.show)
+        report = check(recipe, memory_of(recipe), workers, time_limit, on_progress=bar.show)
     quarantine = _keep_quarantine(report, _places(source, recipe))
     if as_json:
         path = str(quarantine) if quarantine else None
@@ -46,10 +47,35 @@ def check_dataset(source: str, overrides: Mapping[str, Any], time_limit: float, 
     return ExitCode.OK if report.ok else ExitCode.DATA
 
 
+class _GivenUp(Exception):
+    """Nobody wants to know any more."""
+
+
+def check_in_background(recipe: Recipe, tell: Callable[[int, int], bool]) -> Report | None:
+    """A check that leaves half the machine to the user and writes no quarantine.txt; None where it was given up.
+
+    tell: called with the files that are done and all there are, a hundred times and while nothing happens; returns
+    whether to go on.
+    """
+    told = -1
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal told
+        if done == told or done * 100 // max(total, 1) > told * 100 // max(total, 1):
+            told = done
+            if not tell(done, total):
+                raise _GivenUp
+
+    try:
+        return check(recipe, memory_of(recipe), max(1, (os.cpu_count() or 1) // 2), on_progress=on_progress)
+    except (_GivenUp, DataError):
+        return None
+
+
 # --- where things are kept --------------------------------------------------------------------------------------------
 
 
-def _memory_of(recipe: Recipe) -> Path:
+def memory_of(recipe: Recipe) -> Path:
     """The file in which answers are remembered, one a dataset. Reads the environment."""
     root = os.path.abspath(recipe.dataset.root)
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -59,10 +85,13 @@ def _memory_of(recipe: Recipe) -> Path:
 
 def _places(source: str, recipe: Recipe) -> list[Path]:
     """Where quarantine.txt may be written, the best first: where training looks for it."""
-    if recipe.dataset.quarantine:
+    folder = None if is_data(source) or source in preset_names() else Path(source).expanduser().parent
+    if folder and RunFolder(folder).events.exists():
+        folder = None  # what a run leaves out is decided
+    elif recipe.dataset.quarantine:
         return [Path(recipe.dataset.quarantine)]
-    beside = [] if is_data(source) or source in preset_names() else [Path(source).expanduser().parent / QUARANTINE]
-    return [*beside, Path(recipe.dataset.root) / QUARANTINE, Path(QUARANTINE)]
+    anywhere = [Path(recipe.dataset.root) / QUARANTINE, Path(QUARANTINE)]
+    return anywhere if folder is None else [folder / QUARANTINE, *anywhere]
 
 
 def _keep_quarantine(report: Report, places: Sequence[Path]) -> Path | None:

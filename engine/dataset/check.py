@@ -104,8 +104,9 @@ def check(
 ) -> Report:
     """Look at a recipe's dataset. What its quarantine.txt leaves out is looked at again.
 
-    memory: the file that answers are remembered in. time_limit: seconds to decode three frames of a file. on_progress:
-    called with the number of files that are done, and of all. how: for `ask`.
+    memory: the file that answers are remembered in. time_limit: seconds to decode three frames of a file. how: for
+    `ask`. on_progress: called with the number of files that are done, and of all, also now and then while nothing
+    happens; what it raises ends the check.
     """
     lists, problems = _read(recipe)
     problems += _weights(recipe)
@@ -224,10 +225,14 @@ class _Look:
         self.remembered, self.looked_at = len(questions) - len(open_questions), len(open_questions)
         on_progress(self.remembered, len(questions))
         with closing(ask(open_questions, workers, self.time_limit, **how)) as answers:
-            for done, (question, facts) in enumerate(answers, start=1):
-                self.facts[question] = facts
-                self.memory.keep(question, self.stamps[question], facts, self.time_limit)
-                on_progress(self.remembered + done, len(questions))
+            done = self.remembered
+            for answer in answers:
+                if answer:
+                    question, facts = answer
+                    self.facts[question] = facts
+                    self.memory.keep(question, self.stamps[question], facts, self.time_limit)
+                    done += 1
+                on_progress(done, len(questions))
         self._judge(clips)
 
     def _judge(self, clips: Sequence[Clip]) -> None:

@@ -24,6 +24,7 @@ PROBE = (sys.executable, "-P", "-m", "engine.dataset.probe")
 # An answer that another version gave is asked for again.
 VERSION = 1
 START_SECONDS = 60.0
+WAIT_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,10 @@ class Facts:
 
 def ask(
     questions: Sequence[Question], workers: int, time_limit: float, command: Sequence[str] = PROBE
-) -> Generator[tuple[Question, Facts]]:
-    """The answers, as they come. time_limit: seconds a file. Raises DataError where no process can be started.
+) -> Generator[tuple[Question, Facts] | None]:
+    """The answers, as they come; None where there was none for a while, so that whoever waits may think better of it.
 
-    Closing the iterator ends the processes.
+    time_limit: seconds a file. Closing the iterator ends the processes. Raises DataError where none can be started.
     """
     waiting: queue.SimpleQueue[Question] = queue.SimpleQueue()
     answers: queue.SimpleQueue[tuple[Question, Facts] | Exception] = queue.SimpleQueue()
@@ -72,10 +73,16 @@ def ask(
     for asker in askers:
         asker.thread.start()
     try:
-        for _ in questions:
-            answer = answers.get()
+        left = len(questions)
+        while left:
+            try:
+                answer = answers.get(timeout=WAIT_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
             if isinstance(answer, Exception):
                 raise answer
+            left -= 1
             yield answer
     finally:
         for asker in askers:

@@ -657,3 +657,27 @@ async def test_the_table_has_a_row_for_every_start(work: Path) -> None:
         await wizard(pilot).go_to("weights")
         await pilot.pause()
         assert pilot.app.screen.query_one(DataTable).row_count == 5
+
+
+# --- the check of the videos ------------------------------------------------------------------------------------------
+
+
+async def test_the_videos_are_checked_while_one_answers(work: Path) -> None:
+    make_dataset(work / "filmed")
+    (work / "filmed/train/falls/0.mp4").write_bytes(b"")
+    async with WizardApp(work / "filmed", checks=True).run_test(size=LARGE) as pilot:
+        await until(pilot, lambda: wizard(pilot).checked.report)
+        await pilot.pause()
+        shown = text_on_screen(pilot)
+        assert "✗ undecodable: 1 of 18 clips cannot be used." in shown
+        assert "The whole report, with all files: ftwiz check" in shown
+        field(pilot, "data").query_one(Input).value = str(work / "moves")  # other videos: nothing is known of them
+        await until(pilot, lambda: wizard(pilot).checked.report is None)
+    assert not list(work.rglob("quarantine.txt"))
+
+
+async def test_nobody_waits_for_a_check_when_leaving(work: Path) -> None:
+    make_dataset(work / "filmed")
+    async with WizardApp(work / "filmed", checks=True).run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: any(worker.group == "check" for worker in wizard(pilot).workers))
+        await pilot.press("ctrl+q")

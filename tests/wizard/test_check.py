@@ -109,6 +109,20 @@ def test_where_the_data_cannot_be_written_the_working_folder_is_told(data: Path,
     assert read_quarantine(tmp_path / "quarantine.txt") == {"data/train/falls/0.mp4": "the file is empty"}
 
 
+def test_a_check_of_a_runs_recipe_changes_nothing_in_the_run(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "events.jsonl").touch()
+    (run / "left-out.txt").touch()
+    write_recipe(run / "recipe.toml", data, dataset='quarantine = "left-out.txt"\nmax_bad_fraction = 0.5')
+    done = ftwiz("check", "run/recipe.toml", cwd=tmp_path)
+    assert done.returncode == 0 and read_quarantine(data / "quarantine.txt") == {
+        "train/falls/0.mp4": "the file is empty",
+    }
+    assert sorted(path.name for path in run.iterdir()) == ["events.jsonl", "left-out.txt", "recipe.toml"]
+    assert (run / "left-out.txt").read_bytes() == b""
+
+
 @pytest.mark.parametrize(("source", "code"), [("nothing.toml", 2), ("empty", 3)])
 def test_nothing_to_check_is_a_sentence(source: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.reactive import reactive
 
+from engine.dataset.clips import Note
 from wizard.decisions import Draft, Question
 from wizard.steps.step import Step
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount
 from wizard.widgets.field import Field
 from wizard.widgets.paths import PathSuggester
 from wizard.widgets.words import Words
-from wizard.words import count
+from wizard.words import count, printable, quoted
+
+if TYPE_CHECKING:
+    from engine.dataset.check import Report
+    from engine.dataset.findings import Problem
 
 WELCOME = """\
 A folder of videos is enough, sorted into one folder a class:
@@ -28,7 +35,18 @@ and others are recognised as they come, and so are MMAction2's lists.
 
 Type the path (→ completes it), or press Ctrl+O to look around."""
 
+# Problems that the step has room for.
+MOST_PROBLEMS = 3
 MANY = 8  # classes that may not all be in sight
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How far the check of the videos is, and what it found. total 0: it has not begun."""
+
+    done: int = 0
+    total: int = 0
+    report: Report | None = None
 
 
 class DatasetStep(Step):
@@ -37,17 +55,20 @@ class DatasetStep(Step):
     DEFAULT_CSS = """
     DatasetStep {
         #found { height: auto; margin-top: 1; }
+        #problems { height: auto; }
         #legend { height: auto; margin: 1 0; }
     }
     """
     name_of_decision = "dataset"
 
     looking = reactive(False)
+    checked: reactive[Checked] = reactive(Checked())
 
     def compose_fields(self) -> ComposeResult:
         yield from super().compose_fields()
         yield Words(id="found")
         yield Words(id="remarks", classes="quiet")
+        yield Words(id="problems")
 
     def compose_rest(self) -> ComposeResult:
         yield Words(id="legend")
@@ -61,7 +82,8 @@ class DatasetStep(Step):
     def show_rest(self, draft: Draft) -> None:
         found = self.query_one("#found", Words)
         found.say(self._finding(draft))
-        self.query_one("#remarks", Words).say("\n".join(draft.found.notes) if draft.found else "")
+        self.query_one("#remarks", Words).say("\n".join(self._remarks(draft)))
+        self.query_one("#problems", Words).say(self._problems(draft))
         counts = class_counts(draft)
         bars, legend = self.query_one(ClassBars), self.query_one("#legend", Words)
         bars.counts = counts
@@ -87,9 +109,37 @@ class DatasetStep(Step):
             (f"  {' '.join(draft.found.why)}", "$foreground 60%"),
         )
 
+    def _remarks(self, draft: Draft) -> list[str]:
+        """What the reader told; once the check is done, its report tells of the troubles."""
+        notes = draft.found.notes if draft.found else ()
+        return [note for note in notes if not (self.checked.report and isinstance(note, Note))]
+
+    def _problems(self, draft: Draft) -> Content:
+        """What looking into the videos has told so far."""
+        checked, report = self.checked, self.checked.report
+        if not draft.found or not (checked.total or report):
+            return Content("")
+        if report is None:
+            return Content.styled(f"Checking the videos: {checked.done:,} of {checked.total:,} …", "$foreground 60%")
+        if not report.problems:
+            videos = count(report.videos.files, "video")
+            return Content.assemble(("✓ ", "$text-success"), f"Checked {videos}: nothing found that would hurt.")
+        lines = [_line_of(problem) for problem in report.problems[:MOST_PROBLEMS]]
+        more = len(report.problems) - len(lines)
+        rest = f"{more} more; the" if more > 0 else "The"
+        told = f"{rest} whole report, with all files: ftwiz check {quoted(draft.value('data'))}"
+        return Content("\n").join([*lines, Content.styled(told, "$foreground 60%")])
+
     def start_folder(self, draft: Draft) -> Path:
         """Where looking around begins."""
         return draft.data_path or Path.cwd()
+
+
+def _line_of(problem: Problem) -> Content:
+    """What is wrong, without what to do about it: the report says that."""
+    mark, style = ("✗ ", "$text-error") if problem.severity == "error" else ("! ", "$text-warning")
+    what = printable(problem.message).partition(". ")[0].rstrip(".")
+    return Content.assemble((mark, style), (f"{problem.code.replace('_', ' ')}: ", "bold"), f"{what}.")
 
 
 FORMAT_NAMES = {

@@ -37,7 +37,14 @@ FRAGILE = (sys.executable, "-c", _FRAGILE)
 
 def asked(*paths: Path, time_limit: float = 60, command: tuple[str, ...] = PROBE) -> dict[str, Facts]:
     questions = [Question(str(path)) for path in paths]
-    return {Path(question.path).name: facts for question, facts in ask(questions, 1, time_limit, command)}
+    return answers(questions, time_limit, command)
+
+
+def answers(
+    questions: list[Question], time_limit: float, command: tuple[str, ...] = PROBE, workers: int = 1
+) -> dict[str, Facts]:
+    given = filter(None, ask(questions, workers, time_limit, command))
+    return {Path(question.path).name: facts for question, facts in given}
 
 
 def test_a_healthy_video_is_measured(tmp_path: Path) -> None:
@@ -67,7 +74,7 @@ def test_a_matroska_file_that_was_cut_off_is_told_by_its_length(tmp_path: Path) 
 def test_a_folder_of_frames_and_a_part_of_it(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "v", frames=6)
     whole, part, beyond = (Question(str(folder), first_frame=f, num_frames=n) for f, n in ((1, 0), (3, 2), (5, 9)))
-    found = dict(ask([whole, part, beyond], 1, 60))
+    found = dict(filter(None, ask([whole, part, beyond], 1, 60)))
     assert found[whole] == Facts(frames=6, width=64, height=48) and found[part].frames == 2
     assert found[beyond].kind == "undecodable" and "img_00013.jpg is missing" in found[beyond].reason
 
@@ -84,7 +91,7 @@ def test_crashes_are_answers_and_the_others_are_answered_too(tmp_path: Path) -> 
 @pytest.mark.slow
 def test_what_hangs_is_an_answer_and_the_others_are_answered_too(tmp_path: Path) -> None:
     questions = [Question(str(make_video(tmp_path / f"{name}.mp4"))) for name in ("hang", "good 1", "good 2")]
-    found = {Path(question.path).name: facts for question, facts in ask(questions, 2, 10, FRAGILE)}
+    found = answers(questions, 10, FRAGILE, workers=2)
     assert found["hang.mp4"] == Facts(kind="timeout", reason="it keeps the decoder busy for more than 10 seconds")
     assert found["good 1.mp4"].frames == found["good 2.mp4"].frames == 16
 
@@ -93,9 +100,9 @@ def test_no_process_is_left_when_the_asking_ends_early(tmp_path: Path) -> None:
     path = tmp_path / "pids"
     code = f"import os\nopen({str(path)!r}, 'a').write(f'{{os.getpid()}}\\n')\n{_FRAGILE}"
     questions = [Question(str(make_video(tmp_path / name))) for name in ("good.mp4", "hang.mp4")]
-    answers = ask(questions, 2, 600, (sys.executable, "-c", code))
-    next(answers)
-    answers.close()
+    asking = ask(questions, 2, 600, (sys.executable, "-c", code))
+    next(filter(None, asking))
+    asking.close()
     for pid in map(int, path.read_text().split()):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
