@@ -203,8 +203,38 @@ CLIPS_OF = {
                             "c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
         "run.test_crops": 1, "run.test_frame_size": 0,
     },
+    "x3d-m-kinetics400": KINETICS | {
+        "model.recognizer": "x3d", "model.backbone": "x3d_m", "model.clip_len": 16, "model.frame_interval": 5,
+        "model.mean": (114.75, 114.75, 114.75), "model.std": (57.38, 57.38, 57.38), "dataset.crop": "random",
+        "schedule.epochs": 300, "schedule.batch_size": 16, "schedule.lr": 0.1, "schedule.lr_batch_size": 128,
+        "schedule.nesterov": True, "schedule.weight_decay": 5e-5, "schedule.decay_norm_and_bias": False,
+        "schedule.grad_clip_norm": 0.0, "schedule.warmup_epochs": 35.0,
+    },
+    "videomae-b-kinetics400": KINETICS | {
+        "model.recognizer": "videomae", "model.backbone": "vit_base_p16", "model.clip_len": 16,
+        "model.frame_interval": 4, "model.drop_path": 0.1, "head.dropout": 0.0, "head.init_std": 0.02,
+        "dataset.short_side": 224, "dataset.crop": "random_resized", "dataset.rand_augment": 21,
+        "dataset.rand_augment_ops": 4, "schedule.epochs": 75, "schedule.batch_size": 6, "schedule.lr": 5e-4,
+        "schedule.lr_batch_size": 256, "schedule.optimizer": "adamw", "schedule.weight_decay": 0.05,
+        "schedule.decay_norm_and_bias": False, "schedule.layer_decay": 0.75, "schedule.grad_clip_norm": 0.0,
+        "schedule.label_smoothing": 0.1, "schedule.mixup": 0.8, "schedule.cutmix": 1.0,
+        "schedule.warmup_epochs": 5.0, "schedule.warmup_start": 0.001, "run.test_clips": 5, "run.test_frame_size": 0,
+    },
+}  # fmt: skip
+MOBILE = TSM | {
+    "model.backbone": "mobilenet_v2", "schedule.epochs": 100, "schedule.weight_decay": 2e-5,
+    "schedule.milestones": (40, 80), "schedule.warmup_epochs": 0.0, "weights.backbone": "torchvision://mobilenet_v2",
+    "run.test_crops": 3, "run.test_frame_size": 256,
+}  # fmt: skip
+TORCHVISION = {
+    "model.recognizer": "r2plus1d", "model.backbone": "r2plus1d_18", "model.clip_len": 16, "model.frame_interval": 2,
+    "dataset.short_side": 128, "dataset.frame_size": 112, "weights.load_from": "torchvision://r2plus1d_18",
+    "schedule.epochs": 40, "schedule.lr": 0.001, "schedule.lr_batch_size": 64, "schedule.milestones": (15, 30),
+    "run.test_clips": 5, "run.test_crops": 1,
 }  # fmt: skip
 PUBLISHED = CLIPS_OF | {
+    "tsm-mobilenetv2-kinetics400": MOBILE,
+    "r2plus1d-18-torchvision": TORCHVISION,
     "tsn-r50-kinetics400-flow": FLOW,
     "tsn-r50-kinetics400": TUTORIAL_TEMPLATE,
     "tsn-r50-ucf101": TUTORIAL_EXAMPLE,
@@ -283,6 +313,28 @@ def test_the_designs_example_is_the_tutorials_preset(tmp_path: Path, monkeypatch
     lists = {"dataset.val_root", "dataset.train_list", "dataset.val_list"}
     assert {key for key in preset if preset[key] != example[key]} == lists
     assert all(preset[key] == "" for key in lists)
+
+
+def test_torchvisions_mean_and_deviation() -> None:
+    """torchvision gives them for pixels of 0..1."""
+    from engine.torchvision_schemas import torchvision
+
+    transforms = torchvision.models.video.R2Plus1D_18_Weights.KINETICS400_V1.transforms()
+    model = load_recipe("r2plus1d-18-torchvision").model
+    assert model.mean == pytest.approx([255 * value for value in transforms.mean])
+    assert model.std == pytest.approx([255 * value for value in transforms.std])
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_describes_a_network_that_can_be_built(name: str) -> None:
+    import torch
+
+    from engine.model import build_model
+
+    recipe = load_recipe(name, {"head.num_classes": 3})
+    with torch.device("meta"):
+        model = build_model(recipe)
+    assert len(model.stages()) >= 5
 
 
 def test_the_checkpoints_name_ends_with_the_hash_that_is_checked() -> None:
