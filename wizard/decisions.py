@@ -105,7 +105,16 @@ class Decision:
 
 # The models that weights of one's own may belong to, by the modality of the data.
 MODELS = {
-    "rgb": {"tsn-r50-kinetics400": "TSN, 3 frames", "tsm-r50-kinetics400": "TSM, 8 frames in order"},
+    "rgb": {
+        "tsn-r50-kinetics400": "TSN, 3 frames",
+        "tsm-r50-kinetics400": "TSM, 8 frames in order",
+        "slowonly-r50-kinetics400": "SlowOnly, 8 frames",
+        "slowfast-r50-kinetics400": "SlowFast, 32 frames",
+        "x3d-m-kinetics400": "X3D-M, 16 frames",
+        "swin3d-t-kinetics400": "Video Swin, tiny, 32 frames",
+        "mvit-s-kinetics400": "MViTv2, small, 16 frames",
+        "videomae-b-kinetics400": "VideoMAE, ViT-B, 16 frames",
+    },
     "flow": {"tsn-r50-kinetics400-flow": "TSN, 8 × 5 frames of flow"},
 }
 

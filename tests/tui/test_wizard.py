@@ -19,6 +19,7 @@ from engine.run_folder import RunFolder
 from tests.clips import make_dataset
 from wizard.app import ORDER, WizardApp
 from wizard.dashboard import DashboardScreen
+from wizard.decisions import OWN, start_keys
 from wizard.drafts import SavedDraft, drafts_file, find_draft, forget_draft, keep_draft
 from wizard.widgets.choice import Choice
 from wizard.widgets.class_bars import ClassBars, ClassCount, bar_lines
@@ -132,7 +133,7 @@ async def test_every_answer_can_be_changed_on_the_way(work: Path) -> None:
         await pilot.press("ctrl+n", "down", "end", "backspace", "7", "ctrl+n")
         assert wizard(pilot).here == "weights"
         await pilot.pause()
-        await pilot.press("down", "down", "down", "tab")
+        await pilot.press(*["down"] * start_keys().index(OWN), "tab")
         await type_in(pilot, "mine.pth")
         await pilot.press("down", "right", "enter")
         assert wizard(pilot).here == "schedule"
@@ -341,6 +342,25 @@ async def test_a_choice_is_made_with_arrows_or_a_click(work: Path) -> None:
         assert policy.chosen == "constant"
 
 
+async def test_a_choice_on_a_line_too_short_for_it_keeps_the_chosen_one_in_sight(work: Path) -> None:
+    async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
+        await found(pilot)
+        await wizard(pilot).go_to("weights")
+        await pilot.pause()
+        await pilot.press(*["down"] * start_keys().index(OWN), "tab", "down")
+        await pilot.pause()
+        model = field(pilot, "preset").control
+        assert isinstance(model, Choice) and model.has_focus
+        titles = list(model.options.values())
+        for title in titles:
+            await until(pilot, lambda title=title: f"● {title}" in text_on_screen(pilot))
+            await pilot.press("right")
+        assert f"○ {titles[0]}" not in text_on_screen(pilot)
+        await pilot.click(model, offset=(5, 0))  # behind the three points and two blanks
+        await until(pilot, lambda: model.options[model.chosen] not in (titles[0], titles[-1]))
+        await until(pilot, lambda: f"● {model.options[model.chosen]}" in text_on_screen(pilot))
+
+
 async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -361,7 +381,7 @@ async def test_weights_of_ones_own_must_be_there(work: Path) -> None:
         await found(pilot)
         await wizard(pilot).go_to("weights")
         await pilot.pause()
-        await pilot.press("down", "down", "down")
+        await pilot.press(*["down"] * start_keys().index(OWN))
         assert problem(pilot, "source") == ""
         await pilot.press("enter")
         assert problem(pilot, "source").startswith("✗ Name a checkpoint file")
@@ -656,7 +676,7 @@ async def test_the_table_has_a_row_for_every_start(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         await wizard(pilot).go_to("weights")
         await pilot.pause()
-        assert pilot.app.screen.query_one(DataTable).row_count == 5
+        assert pilot.app.screen.query_one(DataTable).row_count == len(start_keys()) == 11
 
 
 # --- the check of the videos ------------------------------------------------------------------------------------------

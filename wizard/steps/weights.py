@@ -14,7 +14,7 @@ from wizard.widgets.field import Answered, Field
 from wizard.widgets.paths import PathSuggester
 from wizard.widgets.words import Words
 
-COLUMNS = {"Model": 21, "Trained on": 20, "Top-1": 6, "File": 18}  # and their widths
+COLUMNS = {"Model": 20, "Trained on": 20, "Top-1": 6, "File": 19}  # and their widths
 
 
 class WeightsStep(Step):
@@ -22,7 +22,8 @@ class WeightsStep(Step):
 
     DEFAULT_CSS = """
     WeightsStep {
-        DataTable { height: auto; width: auto; max-width: 100%; background: $surface; margin-bottom: 1; }
+        DataTable { height: auto; max-height: 11; width: auto; max-width: 100%; margin-bottom: 1; }
+        DataTable { background: $surface; }
         DataTable > .datatable--cursor { background: $panel; color: $foreground; text-style: none; }
         DataTable:focus > .datatable--cursor { background: $primary 35%; color: $foreground; text-style: none; }
         DataTable > .datatable--header { background: $surface; color: $foreground 60%; text-style: none; }

@@ -48,7 +48,7 @@ class Field(Vertical):
         &:focus-within .label { color: $text; text-style: bold; }
         &.given .why { color: $text-accent; }
         &.wrong .problem { display: block; }
-        &.-broad Input { width: 1fr; margin-right: 0; }
+        &.-broad Input, &.-broad Choice { width: 1fr; margin-right: 0; }
         &.-broad .why { padding-left: 15; width: 100%; }
     }
     """
