@@ -23,6 +23,7 @@ from engine.device import (
 )
 from engine.errors import DeviceError, ExitCode
 from engine.provenance import write_provenance
+from engine.recipe import Recipe, Run
 
 CPU = torch.device("cpu")
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -106,7 +107,7 @@ CLIPS = ClipLists(("a", "b"), train=(Clip("x/1.mp4", 0), Clip("x/2.mp4", 1)), va
 
 
 def provenance(path: Path, clips: ClipLists = CLIPS, weights: str = "", sha256: str = "") -> dict:
-    write_provenance(path, clips, 7, CPU, weights, sha256)
+    write_provenance(path, Recipe(run=Run(seed=7)), clips, CPU, weights, sha256)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -121,6 +122,7 @@ def test_provenance_names_everything(tmp_path: Path) -> None:
         "sha256": hashlib.sha256(b"x/1.mp4\x000\nx/2.mp4\x001\n").hexdigest(),
     }
     assert found["clips"]["val"]["count"] == 1
+    assert found["recipe"]["run"]["workers"] == "auto", "as it was asked for"
 
 
 def test_another_list_has_another_hash(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ print(model(torch.zeros(1, 3, 64, 64)).shape[1], bool(accuracy))
 @pytest.mark.slow
 def test_schemas_that_are_there_are_left_alone() -> None:
     """As beside a matching build, which declares them itself. A second declaration would raise."""
+    if run("from engine import torchvision_schemas\nprint(torchvision_schemas.LIBRARY is None)") == "True":
+        return  # here they do match: nothing was declared
     assert (
         run(
             """
