@@ -61,12 +61,12 @@ def _step(training: Training, batch: Batch) -> float:
 def _endless_batches(training: Training) -> Iterator[Batch]:
     while True:
         training.begin_epoch()
-        training.batches.done = 0
         seen = 0
         for batch in training.loader:
             seen += len(batch.labels)
             if len(batch.labels):
                 yield batch
+            training.step += 1
         if not seen:
             raise DataError(f"{training.recipe.dataset.root}: none of the training clips can be decoded.")
         training.epoch += 1

@@ -11,8 +11,7 @@ from torch import nn
 
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import ClipLists
-from engine.dataset.formats import read_clips
-from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
+from engine.dataset.formats import read_dataset
 from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
 from engine.dataset.mirror import mirror_note, mirror_of
 from engine.dataset.quarantine import LeftOut, Quarantine
@@ -60,10 +59,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     seed_generators(recipe.run.seed)
 
     asked = recipe
-    asked_classes = recipe.head.num_classes
-    clips = read_clips(recipe.dataset, None if asked_classes == "auto" else asked_classes, recipe.model.modality)
-    require_two_classes(clips.classes, recipe.dataset.root)
-    require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
+    clips = read_dataset(recipe)
     clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
     recipe = _resolved(recipe, clips, device)
     if not resume:

@@ -1,4 +1,4 @@
-"""Train on a dataset laid out as a published one is: tiny videos, two epochs, `ftwiz run`."""
+"""Datasets laid out as published ones are: what is refused, and training on tiny videos, two epochs, `ftwiz run`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,25 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 
+from engine.dataset.formats import read_clips
+from engine.errors import DataError, ExitCode
 from engine.events import RunFinished, RunState
+from engine.recipe import Dataset
 from engine.run_folder import RunFolder
 from tests.clips import write_recipe
 from tests.videos import make_video
+
+
+def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
+    """The one sentence with which the dataset is refused."""
+    with pytest.raises(DataError) as caught:
+        read_clips(dataset, num_classes)
+    assert caught.value.exit_code == ExitCode.DATA
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
 
 
 def write_clip(path: Path, seed: int) -> Path:

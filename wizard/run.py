@@ -14,9 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.clips import ClipLists
-from engine.dataset.formats import read_clips
-from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
+from engine.dataset.formats import read_dataset
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, Message, RunFailed, RunFinished, RunInterrupted, RunState, to_line
@@ -35,7 +33,7 @@ def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> 
     """The folder of a new run. What can be known to be wrong is told here, before a folder is made."""
     recipe = _named(source, overrides)
     require_packages(recipe.run.trackers)
-    _read_dataset(recipe)
+    read_dataset(recipe)
     _check_local_weights(recipe)
     return create_run_folder(recipe, run_dir, datetime.now())
 
@@ -92,7 +90,7 @@ def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = Fal
 def plan(source: str, overrides: Mapping[str, Any]) -> str:
     """What a run would do, in a few lines, without touching anything (`ftwiz run --dry-run`)."""
     recipe = _named(source, overrides)
-    clips = _read_dataset(recipe)
+    clips = read_dataset(recipe)
     _check_local_weights(recipe)
     schedule = recipe.schedule
     steps = "" if schedule.batch_size == "auto" else f" of {count(-(-len(clips.train) // schedule.batch_size), 'step')}"
@@ -143,14 +141,6 @@ def _named(source: str, overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError("Name a recipe: `ftwiz run recipe.toml`. `ftwiz new` writes one.")
     recipe = load_recipe(source, overrides)
     return recipe if recipe.name else recipe.model_copy(update={"name": Path(source).stem})
-
-
-def _read_dataset(recipe: Recipe) -> ClipLists:
-    asked = recipe.head.num_classes
-    clips = read_clips(recipe.dataset, None if asked == "auto" else asked, recipe.model.modality)
-    require_two_classes(clips.classes, recipe.dataset.root)
-    require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
-    return clips
 
 
 def _check_local_weights(recipe: Recipe) -> None:

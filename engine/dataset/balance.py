@@ -20,5 +20,5 @@ def class_weights(clips: Sequence[Clip], num_classes: int) -> np.ndarray:
 def chances(clips: Sequence[Clip], num_classes: int) -> np.ndarray:
     """The chance of each clip to be drawn, float64 [clips], so that every class is seen equally often."""
     of_class = class_weights(clips, num_classes)
-    weights = np.array([of_class[list(clip.labels or (clip.label,))].mean() for clip in clips])
+    weights = np.array([of_class[list(clip.all_labels)].mean() for clip in clips])
     return weights / weights.sum()

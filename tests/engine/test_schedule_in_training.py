@@ -266,7 +266,7 @@ def test_the_average_is_what_is_validated_kept_and_reused(
     recipe = load_recipe(run.recipe)
     model = build_model(recipe)
     model.load_state_dict(weights_in(best))
-    clips = engine.set_up.read_clips(recipe.dataset, 3)
+    clips = engine.set_up.read_dataset(recipe)
     assert engine.evaluate(model, clips.val, recipe).loss == pytest.approx(run.state().best.loss, rel=1e-5)
     model.load_state_dict(best["model"])
     assert engine.evaluate(model, clips.val, recipe).loss != pytest.approx(run.state().best.loss, rel=1e-5)

@@ -21,11 +21,12 @@ from engine.dataset.formats import (
     thumos14,
     ucf101,
 )
+from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
 from engine.dataset.formats.files import counted, require_folder, some
 from engine.dataset.formats.groups import regrouped
 from engine.dataset.quarantine import LeftOut
 from engine.errors import DataError
-from engine.recipe import Dataset
+from engine.recipe import Dataset, Recipe
 
 READERS: dict[str, Callable[[Dataset, int | None], ClipLists]] = {
     "activitynet": activitynet.read,
@@ -69,6 +70,18 @@ def read_clips(dataset: Dataset, num_classes: int | None = None, modality: str =
         raise DataError(f"[dataset] root = {dataset.root} has no training clips.")
     lists = _without_quarantined(_with_sources(lists, dataset), dataset)
     return replace(lists, notes=lists.notes + _several_classes(lists) + _coverage(lists) + _overlap(lists))
+
+
+def read_dataset(recipe: Recipe) -> ClipLists:
+    """The clips that a recipe trains on: at least two classes, of the kind that [head] multi_label says.
+
+    Raises DataError where there is nothing to learn, RecipeError where the recipe means another kind of dataset.
+    """
+    dataset, head = recipe.dataset, recipe.head
+    lists = read_clips(dataset, None if head.num_classes == "auto" else head.num_classes, recipe.model.modality)
+    require_two_classes(lists.classes, dataset.root)
+    require_kind_of_labels(lists, head.multi_label, dataset.root)
+    return lists
 
 
 def _several_classes(lists: ClipLists) -> tuple[str, ...]:

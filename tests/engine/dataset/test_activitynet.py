@@ -13,9 +13,8 @@ import pytest
 from engine.dataset.clips import Clip, ClipLists
 from engine.dataset.formats import read_clips
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as
+from tests.layouts import refusal, train_as
 from tests.videos import make_video
 
 # YouTube ids of eleven characters: one begins with "-", one with "v_", and one is a part of another's file name.
@@ -96,14 +95,6 @@ def dataset(root: Path, **keys: Any) -> Dataset:
 
 def parts(clips: Iterable[Clip]) -> list[tuple[str, int, float, float]]:
     return [(clip.group, clip.label, clip.start, clip.end) for clip in clips]
-
-
-def refusal(given: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(given, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,9 +10,8 @@ import pytest
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.csv_lists import labels_in, read_list, write_split
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as, write_clip
+from tests.layouts import refusal, train_as, write_clip
 
 NAMED = [("a/1.mp4", "walk"), ("my clips/2 b.avi", "riding a bike"), ("a/3.mp4", "walk")]
 NUMBERED = [("a/1.mp4", "1"), ("my clips/2 b.avi", "0"), ("a/3.mp4", "1")]
@@ -35,14 +34,6 @@ def dataset(root: Path, train: str, val: str = "", **keys: object) -> Dataset:
     write(root / "lists/train.csv", train)
     write(root / "lists/val.csv", val or train)
     return Dataset(format="csv", root=str(root / "videos"), annotations=str(root / "lists"), **keys)
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 DIALECTS = {

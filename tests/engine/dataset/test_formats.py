@@ -14,8 +14,8 @@ from engine.dataset.formats import FRAME_READERS, READERS, read_clips
 from engine.dataset.formats.groups import ucf_group
 from engine.dataset.formats.lists import read_entries
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError, ExitCode
 from engine.recipe import Dataset
+from tests.layouts import refusal
 
 
 def make(root: Path, *files: str) -> Path:
@@ -31,15 +31,6 @@ def write(path: Path, text: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
     return str(path)
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    assert caught.value.exit_code == ExitCode.DATA
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 def names(lists: ClipLists, root: Path, part: str) -> dict[str, str]:

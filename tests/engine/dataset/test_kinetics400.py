@@ -15,7 +15,7 @@ from engine.dataset.formats.kinetics400 import read_rows
 from engine.dataset.inspect import inspect_folder
 from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as, write_clip
+from tests.layouts import refusal, train_as, write_clip
 
 ROWS = [
     ("abseiling", "0wR5jVB-WPk", 417, 427, "train"),
@@ -65,14 +65,6 @@ def dataset(root: Path, **keys: object) -> Dataset:
 def labels(lists: ClipLists, part: str) -> dict[str, str]:
     """YouTube id → class name."""
     return {clip.group: lists.classes[clip.label] for clip in getattr(lists, part)}
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -10,9 +10,8 @@ import pytest
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.moments_in_time import read_categories
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as, write_clip
+from tests.layouts import refusal, train_as, write_clip
 
 TRAIN = [
     ("blocking/getty-karate-video-id635808620_4.mp4", "blocking"),
@@ -44,14 +43,6 @@ def make_videos(root: Path, train: str = "training", val: str = "validation") ->
     for folder, rows in ((train, TRAIN), (val, VAL)):
         for file, _ in rows:
             write(root / folder / file)
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize("categories", CATEGORIES)

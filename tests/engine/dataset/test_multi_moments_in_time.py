@@ -21,7 +21,7 @@ from engine.dataset.inspect import inspect_folder
 from engine.errors import DataError, RecipeError
 from engine.events import RunFinished
 from engine.recipe import Dataset, load_recipe
-from tests.layouts import train_as, write_clip
+from tests.layouts import refusal, train_as, write_clip
 from wizard.decisions import inferred
 from wizard.steps.head import answer as step_answer
 
@@ -68,14 +68,6 @@ def make_videos(root: Path, real: bool = False) -> None:
 
 def dataset_in(root: Path) -> Dataset:
     return Dataset(format="multi_moments_in_time", root=str(root))
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 # --- the files --------------------------------------------------------------------------------------------------------

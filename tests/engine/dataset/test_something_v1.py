@@ -12,10 +12,9 @@ from engine.dataset.decode import open_clip
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.something_v1 import read_labels, read_list
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
 from tests.frames import write_flow, write_frames
-from tests.layouts import train_as
+from tests.layouts import refusal, train_as
 
 # Not in alphabetical order, as in the official file; with a comma, quotes and a semicolon's neighbours.
 NAMES = (
@@ -42,14 +41,6 @@ def make_frames(root: Path) -> Path:
     for number, (id, _) in enumerate((*TRAIN, *VAL)):
         write_frames(root / str(id), 5 + number, "{:05}.jpg", seed=number)
     return root
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ import pytest
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.something_v2 import class_of, read_labels
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as, write_clip
+from tests.layouts import refusal, train_as, write_clip
 
 NAMES = ("Holding something next to something", "Pulling something from left to right", "Something falling like a rock")
 ENTRIES = {
@@ -51,14 +50,6 @@ def make_videos(root: Path, extension: str = "webm") -> None:
     for entries in ENTRIES.values():
         for id, _ in entries:
             (root / f"{id}.{extension}").touch()
-
-
-def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(dataset, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

@@ -12,9 +12,8 @@ import pytest
 from engine.dataset.clips import Clip
 from engine.dataset.formats import read_clips
 from engine.dataset.inspect import inspect_folder
-from engine.errors import DataError
 from engine.recipe import Dataset
-from tests.layouts import train_as
+from tests.layouts import refusal, train_as
 from tests.videos import make_video
 
 VAL, TEST = "video_validation_{:07}", "video_test_{:07}"
@@ -64,14 +63,6 @@ def dataset(root: Path, **keys: str) -> Dataset:
 
 def parts(clips: Iterable[Clip]) -> list[tuple[str, int, float, float]]:
     return [(Path(clip.path).stem, clip.label, clip.start, clip.end) for clip in clips]
-
-
-def refusal(given: Dataset, num_classes: int | None = None) -> str:
-    with pytest.raises(DataError) as caught:
-        read_clips(given, num_classes)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".")
-    return message
 
 
 def test_validation_trains_and_test_judges(thumos: Path) -> None:
