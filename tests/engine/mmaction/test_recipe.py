@@ -253,7 +253,7 @@ def test_a_3d_network_is_carried_over(backbone: str, expected: dict[str, Any], t
 
 
 PRESETS = ["c2d-r50", "slowonly-r50", "i3d-r50", "i3d-r50", "slowfast-r50", "slowfast-r50", "r2plus1d-r34",
-           "swin3d-t", "mvit-s", "csn-ir-r152", "", "timesformer-divst", ""]  # fmt: skip
+           "swin3d-t", "mvit-s", "csn-ir-r152", "x3d-m", "timesformer-divst", "videomae-b"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("backbone", "preset"), zip([row[0] for row in BACKBONES], PRESETS, strict=True))
