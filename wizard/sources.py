@@ -24,7 +24,7 @@ def recipe_of(source: str, overrides: Mapping[str, Any]) -> Recipe:
     if not is_data(source):
         return load_recipe(source, overrides)
     # Whoever names the format knows more than can be seen.
-    table = {"root": source} if "dataset.format" in overrides else inspect_folder(Path(source)).table
+    table = {"root": source} if "dataset.format" in overrides else inspect_folder(*_places(source, overrides)).table
     document: dict[str, Any] = {"dataset": dict(table)}
     for key, value in overrides.items():
         name, dot, field = key.partition(".")
@@ -33,3 +33,12 @@ def recipe_of(source: str, overrides: Mapping[str, Any]) -> Recipe:
         else:
             document[name] = value
     return recipe_from(document, label="--set")
+
+
+def _places(source: str, overrides: Mapping[str, Any]) -> tuple[Path, Path | None]:
+    """The folder of the videos and that of their lists, None where one has both: `source` is the other one of what
+    the overrides name."""
+    if root := overrides.get("dataset.root"):
+        return Path(root), Path(overrides.get("dataset.annotations") or source)
+    annotations = overrides.get("dataset.annotations")
+    return Path(source), Path(annotations) if annotations else None

@@ -89,9 +89,7 @@ def inspect_folder(
         guess = guess or recognise(path, annotations)
     if guess is None and annotations and not (guess := _as_one_list(path, annotations)):
         raise DataError(
-            f"{annotations} holds no annotation files known here: looked for {ucf101.CLASS_LIST} with trainlist01.txt, "
-            "for the files of ActivityNet, Kinetics, Moments in Time, Something-Something and THUMOS14, "
-            f'and for *train*.txt or *train*.csv with lines of "path label"; it has {_seen(annotations)}.'
+            _half_a_dataset(annotations) or f"{annotations} holds no {_LISTS_LOOKED_FOR}; it has {_seen(annotations)}."
         )
     if guess is None and (of_frames := _frames_without_class(path)):
         raise DataError(
@@ -584,11 +582,37 @@ def _not_recognised(path: Path) -> str:
             f"{path} has {counted(len(loose), 'video')} directly in it but no class folders; "
             "put each class in a folder of its own."
         )
-    return (
+    return _half_a_dataset(path) or (
         f"{path} is no dataset known here: looked for a folder of videos for each class, for train and val folders of "
-        f'such, for *train*.txt or *train*.csv with lines of "path label", and for UCF101\'s {ucf101.CLASS_LIST}; it '
-        f"has {_seen(path)}."
+        f"such, and for {_LISTS_LOOKED_FOR}; it has {_seen(path)}."
     )
+
+
+_LISTS_LOOKED_FOR = (
+    f"annotation files known here: {ucf101.CLASS_LIST} with trainlist01.txt, the files of ActivityNet, Kinetics, "
+    'Moments in Time, Something-Something and THUMOS14, and *train*.txt or *train*.csv with lines of "path label"'
+)
+
+
+def _half_a_dataset(folder: Path) -> str:
+    """What to say of lists of one split that lie without those of the other; "" where there are none."""
+    for kind, known in _LISTS:
+        train, val = ([path.name for path in lists_named(folder, words, kind) if known(path)] for words in (TRAIN, VAL))
+        if bool(train) != bool(val):
+            missing = "validation" if train else "training"
+            return (
+                f"{folder} has {some(train or val)}, but no {missing} list of that kind; put one beside it, with "
+                f'"{"val" if train else "train"}" in its name.'
+            )
+    return ""
+
+
+# Extension of the lists that a split has one of, and whether a file is one.
+_LISTS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
+    (".csv", kinetics400.is_list), (".csv", moments_in_time.is_list), (".csv", multi_moments_in_time.is_list),
+    (".csv", something_v1.is_list), (".csv", csv_lists.is_list), (".txt", _lists_videos),
+    (".txt", mmaction_rawframes.is_list),
+)  # fmt: skip
 
 
 def _seen(path: Path) -> str:

@@ -153,3 +153,18 @@ def test_fight_surv_is_checked_split_by_source_and_trained(shared: Path, tmp_pat
     (folder,) = find_runs(tmp_path / "runs")
     started = folder.state().started
     assert started is not None and (started.train_clips, started.val_clips) == (240, 60)
+
+
+def test_lists_that_lie_apart_from_the_videos(tmp_path: Path) -> None:
+    """Whichever of the two folders is named, --set names the other."""
+    root = make_dataset(tmp_path / "data")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for split in ("train", "val"):
+        videos = [path.relative_to(root) for path in sorted((root / split).rglob("*.mp4"))]
+        rows = [f"{path} {int(path.parts[1] > 'm')}\n" for path in videos]
+        (lists / f"{split}.txt").write_text("".join(rows))
+    from_lists = ftwiz("check", str(lists), "--set", f"dataset.root={root}", cwd=tmp_path)
+    from_videos = ftwiz("check", str(root), "--set", f"dataset.annotations={lists}", cwd=tmp_path)
+    assert "(mmaction_video)" in from_lists.stdout and from_lists.stderr == ""
+    assert "(mmaction_video)" in from_videos.stdout

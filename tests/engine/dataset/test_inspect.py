@@ -246,3 +246,16 @@ def test_annotations_of_another_kind(tmp_path: Path) -> None:
     make(tmp_path / "videos", "a/1.mp4")
     write(tmp_path / "lists/labels.json", "{}")
     assert "holds no annotation files known here" in refusal(tmp_path / "videos", tmp_path / "lists")
+
+
+KINETICS = "label,youtube_id,time_start,time_end,split\nabseiling,abcdefghijk,0,10,val\n"
+
+
+@pytest.mark.parametrize("name, missing, word", [("val.csv", "training", "train"), ("train.csv", "validation", "val")])
+def test_lists_of_one_split_only(name: str, missing: str, word: str, tmp_path: Path) -> None:
+    write(tmp_path / name, KINETICS)
+    assert refusal(tmp_path) == (
+        f'{tmp_path} has {name}, but no {missing} list of that kind; put one beside it, with "{word}" in its name.'
+    )
+    make(tmp_path / "videos", "1.mp4")
+    assert f"no {missing} list" in refusal(tmp_path / "videos", tmp_path)
