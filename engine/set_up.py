@@ -216,15 +216,23 @@ def _check_test_size(recipe: Recipe) -> None:
             f"[run] test_frame_size is {dataset.frame_size}: it is cut out of frames whose short side is "
             f"{dataset.short_side} at test time, so it cannot be larger; set test_short_side too."
         )
-    if dataset.frame_size != recipe.dataset.frame_size:
+    if dataset.frame_size != recipe.dataset.frame_size and not _takes_frames_of(dataset.frame_size, recipe):
+        raise RecipeError(
+            f"[run] test_frame_size = {dataset.frame_size} does not suit {recipe.model.backbone}, which only takes "
+            f"frames of the size that it is trained on, {recipe.dataset.frame_size}; set it to 0."
+        )
+
+
+def _takes_frames_of(size: int, recipe: Recipe) -> bool:
+    """Whether the network that is trained on frames of [dataset] frame_size also takes those of another size."""
+    with torch.device("meta"):  # no memory: only to see whether the shapes fit
+        model = build_model(recipe).eval()
+        frames = torch.empty(1, recipe.model.frames, recipe.model.channels, size, size)
         try:
-            with torch.device("meta"):  # no memory: only to see whether the network takes them
-                build_model(recipe.model_copy(update={"dataset": dataset}))
-        except RecipeError:
-            raise RecipeError(
-                f"[run] test_frame_size = {dataset.frame_size} does not suit {recipe.model.backbone}, which only takes "
-                f"frames of the size that it is trained on, {recipe.dataset.frame_size}; set it to 0."
-            ) from None
+            model(frames)
+        except (RuntimeError, AssertionError, ValueError, IndexError):
+            return False
+    return True
 
 
 def _loader(

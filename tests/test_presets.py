@@ -56,7 +56,7 @@ TUTORIAL_TEMPLATE = {
     "schedule.validation_interval": 1,
     "schedule.checkpoint_interval": 3,
     "weights.load_from": "",
-    "weights.backbone": "torchvision://resnet50",
+    "weights.backbone": "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
     "run.average_clips": "prob",
     "run.test_segments": 25,
     "run.test_crops": 10,
@@ -77,6 +77,7 @@ IMAGENET_START = TUTORIAL_TEMPLATE | {
     "schedule.epochs": 50,
     "schedule.lr": 0.005,
     "schedule.milestones": (20, 40),
+    "weights.backbone": "torchvision://resnet50",
 }
 TSM = TUTORIAL_TEMPLATE | {
     "model.recognizer": "tsm",
@@ -96,6 +97,7 @@ TSM = TUTORIAL_TEMPLATE | {
     "schedule.milestones": (25, 45),
     "schedule.warmup_epochs": 5.0,
     "schedule.warmup_start": 0.1,
+    "weights.backbone": "torchvision://resnet50",
     "run.test_segments": 8,
 }
 FLOW = TUTORIAL_TEMPLATE | {
@@ -114,6 +116,7 @@ FLOW = TUTORIAL_TEMPLATE | {
     "schedule.milestones": (70, 100),
     "schedule.validation_interval": 5,
     "schedule.checkpoint_interval": 5,
+    "weights.backbone": "torchvision://resnet50",
 }
 # What MMAction2 1.x trains 3D networks with on Kinetics-400: the values that the config of each spells out.
 KINETICS = {

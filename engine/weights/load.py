@@ -142,8 +142,8 @@ def load_weights(
 
 def address_of(source: str) -> str:
     """torchvision://NAME → the address of its first published weights (IMAGENET1K_V1, KINETICS400_V1),
-    torchvision://NAME.VERSION → of those; any other source is returned as it is. The recipes that MMAction2 published
-    start from IMAGENET1K_V1."""
+    torchvision://NAME.VERSION → of those; any other source is returned as it is. In MMAction2's configs
+    torchvision://NAME means IMAGENET1K_V1 too."""
     if not source.startswith("torchvision://"):
         return source
     from engine.torchvision_schemas import torchvision  # a second of imports that other sources do not need

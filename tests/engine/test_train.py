@@ -260,6 +260,19 @@ def test_frames_at_test_time_that_the_model_cannot_take_are_told_before_training
         check("vit_b_32", test_frame_size=256)
 
 
+@pytest.mark.parametrize("preset", ["mvit-s-kinetics400", "timesformer-divst-kinetics400", "videomae-b-kinetics400"])
+def test_transformers_with_places_learnt_for_one_size_are_tested_at_no_other(preset: str) -> None:
+    sizes = {"head.num_classes": 3, "run.test_short_side": 256, "run.test_frame_size": 256}
+    with pytest.raises(RecipeError, match=r"test_frame_size = 256 does not suit .* trained on, 224; set it to 0"):
+        check_test_frames(load_recipe(preset, sizes))
+
+
+def test_video_swin_and_convolutions_take_larger_frames() -> None:
+    for preset in ("swin3d-t-kinetics400", "slowonly-r50-kinetics400"):
+        sizes = {"head.num_classes": 3, "run.test_short_side": 256, "run.test_frame_size": 256}
+        check_test_frames(load_recipe(preset, sizes))
+
+
 # --- interruption -----------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,9 @@ KINETICS_CHECKPOINT = (
 MODEL = """
     model = dict(
         type='Recognizer2D',
-        backbone=dict(type='ResNet', pretrained='torchvision://resnet50', depth=50, norm_eval=False),
+        backbone=dict(
+            type='ResNet', pretrained='https://download.pytorch.org/models/resnet50-11ad3fa6.pth', depth=50,
+            norm_eval=False),
         cls_head=dict(
             type='TSNHead', num_classes=400, in_channels=2048, spatial_type='avg',
             consensus=dict(type='AvgConsensus', dim=1), dropout_ratio=0.4, init_std=0.01, average_clips='prob'),
