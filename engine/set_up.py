@@ -12,7 +12,7 @@ from torch import nn
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_dataset
-from engine.dataset.loader import Batches, ClipDataset, TrainingClips, ValidationClips
+from engine.dataset.loader import Batch, Batches, ClipDataset, TrainingClips, ValidationClips
 from engine.dataset.mirror import mirror_note, mirror_of
 from engine.dataset.quarantine import LeftOut, Quarantine
 from engine.dataset.workers import ClipLoader
@@ -26,7 +26,7 @@ from engine.device import (
     make_fast,
     store_channels_last,
 )
-from engine.errors import RecipeError
+from engine.errors import DataError, RecipeError
 from engine.events import EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
 from engine.lora import add_corrections
@@ -51,23 +51,50 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
 
     Raises the FtwizError of whatever does not work.
     """
+    asked, device = recipe, prepare_device(recipe)
+    recipe, clips = decide(recipe, device)
+    if not resume:
+        recipe = _with_its_own_quarantine(recipe, run)
+    model = build_model(recipe)
+    report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
+    training = put_together(recipe, clips, model, device, run, log)
+    training.quarantine.require_at_most(recipe.dataset.max_bad_fraction, clips)
+    if resume:
+        training.restore()
+    else:
+        source = report.source if report else ""
+        with run.writing("The recipe"):
+            save_recipe(training.recipe, run.recipe)
+            write_provenance(run.provenance, asked, clips, device, source, report.sha256 if report else "")
+    set_frozen(model, recipe.schedule, training.epoch)
+    _announce(training, report, resume)
+    return training
+
+
+def prepare_device(recipe: Recipe) -> torch.device:
+    """The device that the recipe names, as fast or as deterministic as it wants it, and the generators seeded."""
     device = choose_device(recipe.run.device)
     if recipe.run.deterministic:
         make_deterministic()
     else:
         make_fast(recipe.run.tf32)
     seed_generators(recipe.run.seed)
+    return device
 
-    asked = recipe
+
+def decide(recipe: Recipe, device: torch.device) -> tuple[Recipe, ClipLists]:
+    """The recipe with every "auto" decided but those of the batch, which a model has to try; and its clips."""
     clips = read_dataset(recipe)
     clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
     recipe = _resolved(recipe, clips, device)
-    if not resume:
-        recipe = _with_its_own_quarantine(recipe, run)
     check_test_frames(recipe)
+    return recipe, clips
 
-    model = build_model(recipe)
-    report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
+
+def put_together(
+    recipe: Recipe, clips: ClipLists, model: nn.Module, device: torch.device, run: RunFolder, log: EventLog
+) -> Training:
+    """A training of `model`, whose weights are there already. Writes nothing; its recipe has the batch decided."""
     if recipe.schedule.lora:
         add_corrections(model, recipe)
     model.to(device)
@@ -86,7 +113,7 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
     )
     val_batches = Batches(len(clips.val), int(recipe.schedule.micro_batch_size))
     quarantine = Quarantine(run.quarantine)
-    training = Training(
+    return Training(
         recipe=recipe,
         run=run,
         log=log,
@@ -108,17 +135,6 @@ def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Train
         meter=Meter(device),
         micro_batch_size=int(recipe.schedule.micro_batch_size),
     )
-    quarantine.require_at_most(recipe.dataset.max_bad_fraction, clips)
-    if resume:
-        training.restore()
-    else:
-        source = report.source if report else ""
-        with run.writing("The recipe"):
-            save_recipe(recipe, run.recipe)
-            write_provenance(run.provenance, asked, clips, device, source, report.sha256 if report else "")
-    set_frozen(model, recipe.schedule, training.epoch)
-    _announce(training, report, resume)
-    return training
 
 
 def _with_its_own_quarantine(recipe: Recipe, run: RunFolder) -> Recipe:
@@ -166,16 +182,31 @@ def _with_a_batch_that_fits(
     schedule = recipe.schedule
     batch_size, micro_batch_size = schedule.batch_size, schedule.micro_batch_size
     if batch_size == "auto":
-        one = next(batch for batch in _one_clip_at_a_time(clips, recipe) if len(batch.labels))
-        batch_size = min(largest_batch(model, recipe, loss, one, device), max(1, len(clips.train) // STEPS_AN_EPOCH))
+        fits = largest_batch(model, recipe, loss, _one_clip(clips, recipe), device)
+        batch_size = min(fits, max(1, len(clips.train) // STEPS_AN_EPOCH))
     micro_batch_size = batch_size if micro_batch_size == "auto" else min(micro_batch_size, batch_size)
     sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
     return recipe.model_copy(update={"schedule": schedule.model_copy(update=sizes)})
 
 
-def _one_clip_at_a_time(clips: ClipLists, recipe: Recipe) -> ClipLoader:
-    workers = min(int(recipe.run.workers), 1)
-    return ClipLoader(TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers, pin_memory=False)
+def _one_clip(clips: ClipLists, recipe: Recipe) -> Batch:
+    """The first training clip that can be decoded. Raises DataError where more cannot than the recipe allows."""
+    workers, share = min(int(recipe.run.workers), 1), recipe.dataset.max_bad_fraction
+    total, failed = len(clips.train) + len(clips.val), 0
+    name = reason = ""
+    for batch in ClipLoader(
+        TrainingClips(clips.train, recipe), Batches(len(clips.train), 1), workers, pin_memory=False
+    ):
+        if len(batch.labels):
+            return batch
+        failed += 1
+        name, reason = batch.skipped[0]
+        if failed > share * total:
+            break
+    raise DataError(
+        f'{failed} of {total} clips cannot be decoded, found while trying which batch fits (batch_size = "auto"), and '
+        f"[dataset] max_bad_fraction = {share:g}; the last one is {name} ({reason}). `ftwiz check` looks at all."
+    )
 
 
 def _class_weights(clips: ClipLists, recipe: Recipe) -> torch.Tensor | None:

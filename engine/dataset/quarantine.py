@@ -73,7 +73,7 @@ def read_quarantine(path: Path) -> dict[str, str]:
     """Name → reason. A file that is not there holds none; a line without a reason is fine."""
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     return _entries(text)
 

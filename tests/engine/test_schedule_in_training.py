@@ -20,7 +20,7 @@ from engine.checkpoint import load_checkpoint, weights_in
 from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import Clip
 from engine.dataset.loader import Batch, Batches
-from engine.errors import DeviceError, RecipeError
+from engine.errors import DataError, DeviceError, RecipeError
 from engine.events import EventLog, RunFinished
 from engine.loss import build_loss
 from engine.memory import largest_batch
@@ -125,6 +125,18 @@ def test_a_batch_that_fits_is_found_by_trying(train: Callable[..., RunFolder]) -
     recipe = load_recipe(found.recipe)
     assert (recipe.schedule.batch_size, recipe.schedule.micro_batch_size) == (1, 1)
     assert largest_difference(weights(found), weights(given)) == 0.0
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_no_batch_is_found_where_no_clip_decodes(tmp_path: Path, share: float) -> None:
+    root = make_dataset(tmp_path / "videos")
+    for path in root.rglob("*.mp4"):
+        path.write_bytes(b"no video")
+    settings = {"schedule": 'batch_size = "auto"', "dataset": f"max_bad_fraction = {share}"}
+    recipe = load_recipe(write_recipe(tmp_path / "recipe.toml", root, **settings))
+    tried = {0.1: 2, 1.0: 12}[share]
+    with pytest.raises(DataError, match=rf'{tried} of 18 clips cannot be decoded.*"auto".*\.mp4 \(.*ftwiz check'):
+        fit(recipe, tmp_path / "run")
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 8])
