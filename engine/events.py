@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -320,15 +320,22 @@ class StepBlock:
     def __len__(self) -> int:
         return len(self._lines)
 
+    def first(self) -> Step | None:
+        """The first of them; None where no line is whole."""
+        return _first_step(self._lines)
+
     def last(self) -> Step | None:
-        """The last of them; None where no line is whole."""
-        found = (from_line(line) for line in reversed(self._lines))
-        return next((event for event in found if isinstance(event, Step)), None)
+        return _first_step(reversed(self._lines))
 
     def curves(self) -> tuple[list[int], list[float], list[float]]:
         """Steps, losses and accuracies."""
         points = [point for line in self._lines if (point := _point(line))]
         return [p.step for p in points], [p.loss for p in points], [p.accuracy for p in points]
+
+
+def _first_step(lines: Iterable[bytes]) -> Step | None:
+    found = (from_line(line) for line in lines)
+    return next((event for event in found if isinstance(event, Step)), None)
 
 
 class _Point(msgspec.Struct, gc=False):

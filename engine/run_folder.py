@@ -142,6 +142,10 @@ class RunFolder:
             return bool(process)
         return process["started"] is not None and _start_time(process["pid"]) == process["started"]
 
+    def pid(self) -> int | None:
+        """The process that claimed this run; None where nobody has."""
+        return self._process().get("pid")
+
     def other_host(self) -> str:
         """The host of the process that claimed this run, where it is not this one; else ""."""
         host = self._process().get("host", "")

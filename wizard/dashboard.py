@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from textual import events, work
@@ -23,8 +22,9 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static, Tab, Tabs
 
-from engine.events import CheckpointSaved, Event, LogReader, RunStarted, RunState, Step, StepBlock, Validation, WentBack
-from engine.run_folder import Control, RunFolder, Status
+from engine.events import CheckpointSaved, Event, RunStarted, Step, Validation, WentBack
+from engine.run_folder import Control, RunFolder
+from wizard.followed import FollowedRun, Shown
 from wizard.terminal import StudioApp
 from wizard.widgets.classes import ClassAccuracy
 from wizard.widgets.curve import Curve, Line
@@ -33,17 +33,17 @@ from wizard.widgets.keys import KeysScreen
 from wizard.widgets.log_tail import LogTail
 from wizard.widgets.numbers import Numbers
 from wizard.widgets.question import Question
+from wizard.widgets.series import Series
 from wizard.widgets.status import StatusBar, waiting_for
-from wizard.words import accuracy_name, duration, quoted, resume_command, sentence_case, what_next
+from wizard.words import accuracy_name, duration, quoted, resume_command, sentence_case, what_next, what_stalled
 
 SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1
 DRAW_PAUSE = 0.2
-SILENCE = 120.0  # seconds without an event before the status says so
 
 PANELS = ("loss", "accuracy", "numbers", "events", "classes", "log")
 TABBED = ("events", "classes", "log")
-OVER: tuple[Status, ...] = ("finished", "interrupted", "failed", "crashed")
+OVER: tuple[Shown, ...] = ("finished", "interrupted", "failed", "crashed")
 
 
 class DashboardCommands(Provider):
@@ -119,26 +119,25 @@ class DashboardScreen(Screen[None]):
     COMMANDS: ClassVar = {DashboardCommands}
     AUTO_FOCUS = "#loss"
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time):
         super().__init__()
         self.run = run
-        self.state = RunState()
-        self.status: Status = "starting"
-        self._reader = LogReader(run.events)
+        self.followed = FollowedRun(run, clock)
+        self.state = self.followed.state
+        self.status: Shown = "starting"
         self._changed: set[type[Event]] = set()
         self._is_zoomed = False
         self._is_save_asked = False
         self._current = "loss"
-        self._loss = [Line("train"), Line("val", "●")]
-        self._accuracy = [Line("train"), Line("val", "●")]
 
     def compose(self) -> ComposeResult:
         yield StatusBar(self.run.path.name, id="status")
         yield Static(id="banner")
         with Container(id="panels"):
             with Horizontal(id="curves"):
-                yield Curve("Loss", self._loss, id="loss")
-                yield Curve("Accuracy", self._accuracy, share=True, id="accuracy")
+                run = self.followed
+                yield Curve("Loss", _lines(run.train_loss, run.val_loss), id="loss")
+                yield Curve("Accuracy", _lines(run.train_accuracy, run.val_accuracy), share=True, id="accuracy")
             with Horizontal(id="details"):
                 yield _panel(Numbers(id="numbers"), "Numbers")
                 with Container(id="side"):
@@ -166,58 +165,22 @@ class DashboardScreen(Screen[None]):
             await asyncio.sleep(0 if is_behind else READ_PAUSE)
 
     def _read_slice(self) -> bool:
-        """Take in a bounded part of what is new; True where there is more."""
-        before = self._reader.offset
-        for found in self._reader.read_blocks(SLICE_BYTES):
-            if isinstance(found, StepBlock):
-                self._take_steps(found)
-            else:
-                self.state.apply(found)
-                self._take(found)
-        return self._reader.offset - before >= SLICE_BYTES
-
-    def _take_steps(self, block: StepBlock) -> None:
-        """The curves hold all points; a list of a million steps beside them would only cost memory."""
-        if last := block.last():
-            self.state.apply(last)
-            del self.state.steps[:-1]
-            self._changed.add(Step)
-            steps, losses, accuracies = block.curves()
-            steps_per_epoch = 1 / self._epochs(1)
-            epochs = [step / steps_per_epoch for step in steps]
-            self._loss[0].points.extend(epochs, losses)
-            self._accuracy[0].points.extend(epochs, accuracies)
-
-    def _take(self, event: Event) -> None:
-        self._changed.add(type(event))
-        self.query_one(EventList).add(event)
-        match event:
-            case RunStarted():
-                self._undo_after(event.first_step)
-            case WentBack():
-                self._undo_after(event.step)
-            case Validation():
-                epochs = self._epochs(event.step)
-                self._loss[1].points.append(epochs, event.loss)
-                self._accuracy[1].points.append(epochs, event.key)
-            case CheckpointSaved() if self._is_save_asked:
+        """Take in a bounded part of what is new; True where there may be more."""
+        events, is_behind = self.followed.read(SLICE_BYTES)
+        for event in events:
+            self._changed.add(type(event))
+            self.query_one(EventList).add(event)
+            if isinstance(event, CheckpointSaved) and self._is_save_asked:
                 self._is_save_asked = False
                 self.notify(f"Saved {event.path}, step {event.step:,}.", markup=False)
-
-    def _undo_after(self, step: int) -> None:
-        """What was trained beyond that step happened in vain."""
-        for line in chain(self._loss, self._accuracy):
-            line.points.cut_after(self._epochs(step))
-
-    def _epochs(self, step: int) -> float:
-        return step / max(self.state.started.steps_per_epoch, 1) if self.state.started else float(step)
+        return is_behind
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
         """Bring the screen up to date, panel by panel, each only when something of its own changed."""
         changed, self._changed = self._changed, set()
-        status = self.run.status(self.state)
+        status = self.followed.status()
         if status != self.status or RunStarted in changed:
             self.status = status
             self._draw_end()
@@ -244,22 +207,22 @@ class DashboardScreen(Screen[None]):
             accuracy.level = ("chance", started.chance)
 
     def _draw_end(self) -> None:
-        text = what_next(self.run, self.status, self.state.ended)
+        if self.status == "stalled":
+            text = what_stalled(self.run, self.state.last_time, self.followed.rhythm.expectation())
+        else:
+            text = what_next(self.run, self.status, self.state.ended)
         banner = self.query_one("#banner", Static)
         banner.update(Content(text))
         banner.set_class(bool(text), "-said")
         banner.set_class(self.status in ("failed", "crashed"), "-bad")
 
     def _note(self) -> str:
-        """A word that the engine has not taken yet, or how long it has been silent."""
+        """A word that the engine has not taken yet, and how long it has been silent where that is too long."""
         if self.status in OVER:
             return ""
-        if word := self._unheard():
-            return f"asked: {word}"
-        silent = time.time() - self.state.last_time
-        if self.status == "running" and self.state.last_time and silent > SILENCE:
-            return f"silent for {duration(silent)}"
-        return ""
+        asked = f"asked: {word}" if (word := self._unheard()) else ""
+        silent = f"silent for {duration(self.followed.silence())}" if self.status == "stalled" else ""
+        return "  ".join(filter(None, (silent, asked)))
 
     def _unheard(self) -> str:
         try:
@@ -373,9 +336,9 @@ class DashboardScreen(Screen[None]):
 class WatchApp(StudioApp[None]):
     """`ftwiz watch`: the dashboard alone."""
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time):
         super().__init__()
-        self.dashboard = DashboardScreen(run)
+        self.dashboard = DashboardScreen(run, clock)
 
     def on_mount(self) -> None:
         self.push_screen(self.dashboard)
@@ -393,6 +356,10 @@ def farewell(run: RunFolder) -> str:
     if text := what_next(run, run.status(state), state.ended):
         return text
     return f"The run goes on. Come back with: ftwiz watch {quoted(run.path)}"
+
+
+def _lines(train: Series, val: Series) -> list[Line]:
+    return [Line("train", points=train), Line("val", "●", points=val)]
 
 
 def _panel(widget: Widget, title: str) -> Widget:

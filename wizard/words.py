@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shlex
+import time
 
 from rich.cells import cell_len, set_cell_size
 
@@ -241,6 +242,25 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
         case "crashed", _:
             return f"The training process is gone without a word; see {run.log}.\n{again}"
     return ""
+
+
+def what_stalled(run: RunFolder, since: float, expectation: str) -> str:
+    """For a run whose process lives and says nothing. since: unix seconds; expectation: what should have come."""
+    if host := run.other_host():
+        process, kill = f"Its process is on {host}: see there whether it lives", f"end process {run.pid()} there"
+    else:
+        process, kill = f"Process {run.pid()} lives", f"kill -9 {run.pid()}"
+    more = f", then {resume_command(run)}" if run.checkpoints_to_resume() else ""
+    return (
+        f"Nothing was logged since {moment(since)}; {expectation}. {process}. It may hang on a video, wait for a disk "
+        f"or a network share, or get no time beside other work; see {run.log}.\n"
+        f"s asks it to save and stop. Where it does not answer: {kill}{more}"
+    )
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as local time: "2026-11-24 14:02"."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def quoted(path: str | os.PathLike[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -41,7 +41,7 @@ from tests.runs import (
 )
 from wizard.dashboard import PANELS, SLICE_BYTES, DashboardScreen, WatchApp, farewell
 from wizard.widgets.curve import Curve
-from wizard.words import describe
+from wizard.words import describe, moment
 
 START = started()
 
@@ -216,13 +216,6 @@ async def test_the_newest_event_stays_in_view_until_one_scrolls_up(live):
         assert "saved epoch-300.pt" not in screen_text(app)
 
 
-async def test_a_long_silence_is_told(tmp_path):
-    run = make_run(tmp_path / "run", [started(t=time.time() - 3700), step_at(10, started(t=time.time() - 3700))])
-    run.claim()
-    text = await state_of(run)
-    assert "silent for 1 h 1 min" in text
-
-
 async def test_the_log_is_followed_and_freed_of_escape_codes(live):
     app = WatchApp(live)
     async with app.run_test(size=(160, 48)) as pilot:
@@ -238,7 +231,7 @@ async def test_a_long_log_is_taken_in_slices_until_all_is_there(tmp_path):
     run = make_run(tmp_path / "long", [long, *(step_at(step, long) for step in range(1, 8001))])
     assert run.events.stat().st_size > 4 * SLICE_BYTES
     app = WatchApp(run)
-    reader, slices = app.dashboard._reader, []
+    reader, slices = app.dashboard.followed.reader, []
     read = reader.read_blocks
     reader.read_blocks = lambda limit=None: slices.append(read(limit)) or slices[-1]
     async with app.run_test(size=(80, 24)) as pilot:
@@ -317,6 +310,27 @@ async def test_a_process_killed_with_sigkill_is_a_crash(tmp_path):
 async def test_a_crash_without_a_checkpoint_says_to_start_anew(tmp_path):
     text = await state_of(ended_run(tmp_path, None), (160, 48))
     assert "† crashed" in text and "It left no checkpoint; start it anew: ftwiz run" in text
+
+
+async def test_a_process_that_lives_and_says_nothing_is_stalled(live):
+    """What is wrong, since when, and what to try; the next word of the run ends it."""
+    (live.checkpoints / "last.pt").touch()
+    clock = [BEGIN + 140 + 119]
+    app = WatchApp(live, lambda: clock[0])
+    async with app.run_test(size=(160, 48)) as pilot:
+        await until(pilot, lambda: "▶ running" in screen_text(app))
+        clock[0] += 20  # less than what would count as a sleep of this machine
+        await until(pilot, lambda: "! stalled" in screen_text(app))
+        await until(pilot, lambda: f"Nothing was logged since {moment(BEGIN + 140)}" in screen_text(app))
+        text = screen_text(app)
+        assert "silent for 2 min 19 s" in text
+        assert "the next steps usually take 2 s" in text and f"Process {os.getpid()} lives" in text
+        assert f"kill -9 {os.getpid()}, then ftwiz run --resume --run-dir" in text
+        await pilot.press("p")
+        assert live.take_word() == "pause"
+        append(live, replace(step_at(150, START), t=clock[0]))
+        await until(pilot, lambda: "▶ running" in screen_text(app))
+        await until(pilot, lambda: "Nothing was logged" not in screen_text(app))
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

@@ -7,16 +7,17 @@ from textual.content import Content
 from textual.widget import Widget
 
 from engine.events import RunFinished, RunState
-from engine.run_folder import Status
+from wizard.followed import Shown
 from wizard.words import count, cut, duration, printable
 
 # A symbol and a word each: colour only helps.
-SYMBOLS: dict[Status, str] = {
+SYMBOLS: dict[Shown, str] = {
     "starting": "○", "running": "▶", "paused": "‖", "finished": "✓", "interrupted": "■", "failed": "✗", "crashed": "†",
+    "stalled": "!",
 }  # fmt: skip
-COLORS: dict[Status, str] = {
+COLORS: dict[Shown, str] = {
     "starting": "$secondary", "running": "$success", "paused": "$warning", "finished": "$success",
-    "interrupted": "$warning", "failed": "$error", "crashed": "$error",
+    "interrupted": "$warning", "failed": "$error", "crashed": "$error", "stalled": "$warning",
 }  # fmt: skip
 
 
@@ -30,12 +31,12 @@ class StatusBar(Widget):
     def __init__(self, name: str, id: str | None = None):
         super().__init__(id=id)
         self._run_name = printable(name)
-        self._status: Status = "starting"
+        self._status: Shown = "starting"
         self._state = RunState()
         self._note = ""
         self._drawn = Content("")
 
-    def show(self, status: Status, state: RunState, note: str = "") -> None:
+    def show(self, status: Shown, state: RunState, note: str = "") -> None:
         """note: a few words after the state, such as a wish the engine has not heard yet."""
         self._status, self._state, self._note = status, state, note
         if (lines := self._lines()) != self._drawn:
@@ -71,7 +72,7 @@ class StatusBar(Widget):
         if not state.started:
             return ["reading the videos, building the model"] if self._status == "starting" else []
         facts = []
-        if state.validating and self._status == "running":
+        if state.validating and self._status in ("running", "stalled"):
             facts.append("validating")
         last = state.steps[-1] if state.steps else None
         facts.append(f"epoch {last.epoch if last else 1}/{state.started.epochs}")
@@ -99,10 +100,10 @@ class StatusBar(Widget):
         )  # fmt: skip
 
 
-def waiting_for(status: Status, clips: int) -> str:
+def waiting_for(status: Shown, clips: int) -> str:
     """What an empty curve says."""
     if status == "starting":
         return "waiting for the first step"
-    if status in ("running", "paused"):
+    if status in ("running", "paused", "stalled"):
         return f"waiting for the first step over {count(clips, 'clip')}"
     return "no step was logged"
