@@ -15,7 +15,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +34,7 @@ from pydantic import (
     model_validator,
 )
 
+from engine import hugging_face
 from engine.atomic import write_text
 from engine.errors import RecipeError
 
@@ -82,9 +83,17 @@ def _regex(text: str) -> str:
     return text
 
 
+def _backbone_config(text: str) -> str:
+    try:
+        return hugging_face.as_text(hugging_face.from_text(text)) if text else text
+    except RecipeError as error:
+        raise ValueError(str(error).removeprefix("[model] backbone_config ").rstrip(".")) from None
+
+
 PathText = Annotated[str, AfterValidator(_path)]
 ImageNames = Annotated[str, AfterValidator(_image_names)]
 RegexText = Annotated[str, AfterValidator(_regex)]
+BackboneConfig = Annotated[str, AfterValidator(_backbone_config)]
 Ints = Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_array)]
 Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(_array), AfterValidator(_filled)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_array)]
@@ -92,7 +101,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_array)]
 Auto = Literal["auto"]
 Recognizer = Literal[
     "tsn", "tsm", "c2d", "i3d", "slowonly", "slowfast", "r2plus1d", "r3d", "mc3", "s3d", "swin3d", "mvit", "c3d", "x3d",
-    "csn", "timesformer", "videomae",
+    "csn", "timesformer", "videomae", "transformers",
 ]  # fmt: skip
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -126,7 +135,11 @@ class Model(Table):
     a ResNet (MMAction2's) or r2plus1d_18 (torchvision's); r3d: r3d_18; mc3: mc3_18; s3d: s3d; c3d: c3d; x3d: x3d_xs,
     _s, _m, _l; csn: ir-resnet152, ip-resnet152 (or 50, 101); swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l,
     mvit_v1_b; timesformer: divided_space_time, joint_space_time, space_only; videomae: vit_small_p16, vit_base_p16,
-    vit_large_p16, vit_huge_p16."""
+    vit_large_p16, vit_huge_p16; transformers: the folder of a video classifier of Hugging Face transformers (with its
+    config.json), or hf://ORG/REPO."""
+    backbone_config: BackboneConfig = ""
+    """transformers: the network as its config.json describes it, so that a run can do without the folder. Empty: taken
+    from there."""
     style: Literal["pytorch", "caffe"] = "pytorch"
     """Which convolution of a ResNet's bottleneck halves the image: the 3x3 one (pytorch) or the first (caffe)."""
     modality: Literal["rgb", "flow"] = "rgb"
@@ -150,7 +163,8 @@ class Model(Table):
     lateral_norm: bool = False
     """slowfast: batch normalisation and a ReLU behind those convolutions."""
     drop_path: Fraction = 0.1
-    """Transformers: the share of residual branches left out while training, rising from 0 to this at the last block."""
+    """Transformers: the share of residual branches left out while training, rising from 0 to this at the last block.
+    Networks of Hugging Face transformers have what their config says."""
     norm_eval: bool = False
     """Keep batch normalisation in eval mode while training (its running statistics stay the pretrained ones)."""
     mean: Channels = (123.675, 116.28, 103.53)
@@ -657,14 +671,19 @@ def _line_numbers(text: str) -> dict[str, int]:
 
 
 def _override_layer(overrides: Mapping[str, Any]) -> _Layer:
+    return _layer_of("--set", overrides)
+
+
+def _layer_of(label: str, values: Mapping[str, Any]) -> _Layer:
+    """Values by "table.key", all from one place."""
     document: dict[str, Any] = {}
-    for key, value in overrides.items():
+    for key, value in values.items():
         table, dot, name = key.partition(".")
         if dot:
             document.setdefault(table, {})[name] = value
         else:
             document[table] = value
-    return _Layer(label="--set", document=document)
+    return _Layer(label=label, document=document)
 
 
 # --- validate ---------------------------------------------------------------------------------------------------------
@@ -674,12 +693,16 @@ def _validate(layers: list[_Layer]) -> Resolved:
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     problems: list[str] = []
+    try:
+        layers = _with_the_networks_folder(layers)
+    except RecipeError as error:
+        problems.append(str(error))
     for layer in layers:
         for table, values in layer.document.items():
             if table in TABLES and isinstance(values, Mapping):
                 merged.setdefault(table, {})
                 for key, value in values.items():
-                    merged[table][key] = _beside(layer, f"{table}.{key}", value)
+                    merged[table][key] = _beside(layer, value) if f"{table}.{key}" in PATH_KEYS else value
                     origins[f"{table}.{key}"] = layer.where(f"{table}.{key}")
             elif table in TABLES:
                 problems.append(f"{layer.where(table)}: {table} is a table; write [{table}] on a line of its own.")
@@ -694,6 +717,7 @@ def _validate(layers: list[_Layer]) -> Resolved:
     except ValidationError as error:
         problems += _sentences(error, origins)
         recipe = Recipe()
+    problems += _unlike_the_folder(layers, recipe, origins)
     if problems:
         raise RecipeError("\n".join(problems))
     for table, model in TABLES.items():
@@ -701,6 +725,71 @@ def _validate(layers: list[_Layer]) -> Resolved:
             origins.setdefault(f"{table}.{key}", "default")
     origins.setdefault("name", "default")
     return Resolved(recipe, origins)
+
+
+def _with_the_networks_folder(layers: list[_Layer]) -> list[_Layer]:
+    """Of a network of Hugging Face transformers, the recipe's tables and what its folder says besides: it counts as
+    said right before the file that names the folder. Raises RecipeError where the folder is none of a network."""
+    if _said(layers, "model", "recognizer") != "transformers":
+        return layers
+    place = max((place for place, layer in enumerate(layers) if _said([layer], "model", "backbone")), default=0)
+    naming, backbone = layers[place], _said(layers, "model", "backbone")
+    if not backbone or not isinstance(backbone, str):
+        raise RecipeError(
+            f'{_where(layers, "model.recognizer")}: [model] recognizer = "transformers" needs backbone: the folder of '
+            "a model with its config.json, or hf://ORG/REPO."
+        )
+    if "://" in backbone or _said(layers[place:], "model", "backbone_config"):
+        return layers
+    folder = Path(_beside(naming, backbone)).expanduser()
+    try:
+        config, (processor, words) = hugging_face.read_config(folder), hugging_face.normalisation(folder)
+    except RecipeError as error:
+        raise RecipeError(f"{naming.where('model.backbone')}: {error}") from None
+    frames, size = hugging_face.frames_and_size(config)
+    table = "clip_len" if _said(layers, "model", "clip_len") else "segments"
+    size = size or words.get("dataset.frame_size")
+    of_config = {
+        "model.backbone_config": hugging_face.as_text(config),
+        f"model.{table}": frames,
+        "dataset.frame_size": size,
+        "dataset.short_side": max(size or 0, Dataset.model_fields["short_side"].default),
+    }
+    said = [
+        _layer_of(str(folder / hugging_face.CONFIG), {key: value for key, value in of_config.items() if value}),
+        _layer_of(str(processor), {key: value for key, value in words.items() if key != "dataset.frame_size"}),
+    ]
+    naming = replace(
+        naming, document={**naming.document, "model": {**naming.document["model"], "backbone": str(folder)}}
+    )
+    return [*layers[:place], *said, naming, *layers[place + 1 :]]
+
+
+def _said(layers: list[_Layer], table: str, key: str) -> Any:
+    """What the deepest of these layers says of a key; None where none does."""
+    tables = [layer.document.get(table) for layer in layers]
+    return next((values[key] for values in reversed(tables) if isinstance(values, Mapping) and key in values), None)
+
+
+def _where(layers: list[_Layer], key: str) -> str:
+    """The deepest layer that says a key, and its line there."""
+    table, _, name = key.partition(".")
+    return next((layer.where(key) for layer in reversed(layers) if _said([layer], table, name) is not None), "")
+
+
+def _unlike_the_folder(layers: list[_Layer], recipe: Recipe, origins: Mapping[str, str]) -> list[str]:
+    """A sentence for each number that the frames would be normalised with, other than the network was trained with."""
+    sentences = []
+    for layer in layers:
+        if layer.label.endswith(hugging_face.PROCESSORS):
+            for key, wanted in layer.document.get("model", {}).items():
+                given = getattr(recipe.model, key)
+                if max(abs(one - other) for one, other in zip(given, wanted, strict=False)) > 0.01:
+                    sentences.append(
+                        f"{origins[f'model.{key}']}: [model] {key} is {_shown(given)}, but {layer.label} says "
+                        f"{_shown(wanted)}; leave it out, and that is taken."
+                    )
+    return sentences
 
 
 def _quarantine(layers: list[_Layer], merged: Mapping[str, Any]) -> Path | None:
@@ -713,9 +802,9 @@ def _quarantine(layers: list[_Layer], merged: Mapping[str, Any]) -> Path | None:
     return next((found for place in places if _exists(found := place / QUARANTINE) and found.is_file()), None)
 
 
-def _beside(layer: _Layer, key: str, value: Any) -> Any:
+def _beside(layer: _Layer, value: Any) -> Any:
     """A relative path that exists beside the recipe file means that one; else it is the working folder's."""
-    if key not in PATH_KEYS or layer.path is None or not isinstance(value, str):
+    if layer.path is None or not isinstance(value, str):
         return value
     if not value or "://" in value or value.startswith("~") or Path(value).is_absolute():
         return value
@@ -856,6 +945,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         value = document[table][name]
         if value and "://" not in value:
             document[table][name] = str(Path(value).absolute())
+    if recipe.model.recognizer == "transformers" and "://" not in recipe.model.backbone:
+        document["model"]["backbone"] = str(Path(recipe.model.backbone).absolute())
     return Recipe.model_validate(document)
 
 

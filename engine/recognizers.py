@@ -20,4 +20,5 @@ TITLES = {
     "csn": "CSN",
     "timesformer": "TimeSformer",
     "videomae": "VideoMAE",
+    "transformers": "Hugging Face transformers",
 }

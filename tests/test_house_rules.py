@@ -32,6 +32,7 @@ TORCH_FREE = [
     "engine.advice",
     "engine.atomic",
     "engine.control",
+    "engine.hugging_face",
     "engine.run_folder",
     "engine.resume",
     "engine.tracking",

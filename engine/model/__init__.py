@@ -13,6 +13,7 @@ from engine.model.backbones import count_features, image_backbone
 from engine.model.c2d import c2d
 from engine.model.c3d import c3d
 from engine.model.csn import csn
+from engine.model.hugging_face import transformers_recognizer
 from engine.model.r2plus1d import r2plus1d
 from engine.model.recognizer import ClipRecognizer, Recognizer
 from engine.model.resnet3d import i3d, slowonly
@@ -59,6 +60,8 @@ def build_model(recipe: Recipe) -> Recognizer:
             '[head] num_classes is "auto", which only a dataset can tell; give a number to build a model.'
         )
     model, size = recipe.model, recipe.dataset.frame_size
+    if model.recognizer == "transformers":
+        return transformers_recognizer(recipe, num_classes)
     if model.recognizer in FRAME_RECOGNIZERS:
         backbone, features = image_backbone(model.backbone, size, model.style, model.channels)
         head = build_head(recipe.head, model.recognizer, features, num_classes)

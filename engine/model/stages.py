@@ -11,8 +11,8 @@ from engine.torchvision_schemas import torchvision
 
 Stages = tuple[tuple[str, ...], ...]  # names of modules and parameters; the first is the stem, which sees pixels
 
-# Children that only hold a row of others, in torchvision's models and in ours.
-_ROWS = ("features", "encoder", "layers", "blocks", "trunk_output")
+# Children that only hold a row of others, in torchvision's models, in ours and in those of transformers.
+_ROWS = ("features", "encoder", "layers", "layer", "blocks", "trunk_output")
 _JOINS_WHAT_IT_FOLLOWS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 _JOINS_WHAT_FOLLOWS_IT = (
     torchvision.models.densenet._Transition,
@@ -51,7 +51,7 @@ def _parts(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
     for name, parameter in module.named_parameters(recurse=False):
         yield prefix + name, parameter
     for name, child in module.named_children():
-        if name in _ROWS:
+        if name in _ROWS or name == getattr(module, "base_model_prefix", None):
             yield from _parts(child, f"{prefix}{name}.")
         elif next(child.parameters(), None) is not None:
             yield prefix + name, child

@@ -21,7 +21,9 @@ import torch
 from torch import nn
 
 from engine.errors import WeightsError
+from engine.hugging_face import classes_beside, from_text, title_of
 from engine.lora import merged
+from engine.model.hugging_face import TransformersRecognizer
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
@@ -114,7 +116,7 @@ def load_weights(
     document = read_checkpoint(path)
     if not is_as_saved(path, sha256 := sha256_of(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
-    plan = _plan(model, _tensors(document, path), classes_in(document), recipe, backbone_only)
+    plan = _plan(model, _tensors(document, path), classes_in(document) or classes_beside(path), recipe, backbone_only)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_infinite(plan, path)
     state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
@@ -124,7 +126,7 @@ def load_weights(
         source=source,
         path=path,
         sha256=sha256,
-        model=f"{TITLES[recipe.model.recognizer]} {_title(recipe.model.backbone)}",
+        model=_title(recipe.model),
         dialect=plan.dialect,
         kept=tuple(plan.kept),
         reinitialised=tuple(plan.reinitialised),
@@ -283,6 +285,8 @@ def _plan(
     model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
 ) -> _Plan:
     dialect, names = translate(tensors)
+    if isinstance(model, TransformersRecognizer) and dialect != "ftwiz names":
+        dialect, names = "Hugging Face names", model.names_of(tensors)
     if backbone_only:
         names = for_clips(recipe.model.recognizer, names)
     ours = model.state_dict()
@@ -426,7 +430,10 @@ def _about_time(misfit: TensorNote, recipe: Recipe) -> str:
 
 def _about_places(misfit: TensorNote) -> str:
     """What to do where a table of places in time or space has another length; "" where it is something else."""
-    if re.search(r"\.(pos_embed|time_embed|rel_pos_[hwt]|spatial_pos|temporal_pos)$", misfit.name):
+    if re.search(
+        r"\.(pos_embed|time_embed|position_embeddings|time_embeddings|rel_pos_[hwt]|spatial_pos|temporal_pos)$",
+        misfit.name,
+    ):
         return "the file was trained on clips of another length or size; use its [model] clip_len and frame_size."
     return ""
 
@@ -475,8 +482,12 @@ def _short(path: Path) -> str:
     return name if len(name) <= 44 else f"…{name[-43:]}"
 
 
-def _title(backbone: str) -> str:
-    return re.sub(r"^resnet(\d+)$", r"ResNet-\1", backbone)
+def _title(model: Model) -> str:
+    """ "TSN ResNet-50", "VideoMAE videomae-base" """
+    if model.recognizer == "transformers":
+        return f"{title_of(from_text(model.backbone_config))} {Path(model.backbone).name}"
+    backbone = re.sub(r"^resnet(\d+)$", r"ResNet-\1", model.backbone)
+    return f"{TITLES[model.recognizer]} {backbone}"
 
 
 def _two(notes: list[TensorNote]) -> str:

@@ -69,7 +69,7 @@ def _seed() -> None:
 
 def test_a_recipe_can_name_what_can_be_built_and_nothing_else() -> None:
     named = set(Model.model_json_schema()["properties"]["recognizer"]["enum"])
-    assert named == set(TITLES) == set(CLIP_BACKBONES) | set(FRAME_RECOGNIZERS)
+    assert named == set(TITLES) == set(CLIP_BACKBONES) | set(FRAME_RECOGNIZERS) | {"transformers"}
     assert set(SMALLEST) == set(CLIP_BACKBONES)
 
 

@@ -101,6 +101,7 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "model.lateral_kernel": st.integers(0, 10**6).map(lambda half: 2 * half + 1),
     "model.mean": st.tuples(*[st.floats(-1e300, 1e300)] * 3),
     "model.std": st.tuples(*[st.floats(1e-300, 1e300)] * 3),
+    "model.backbone_config": st.sampled_from(["", '{"model_type": "vivit", "num_frames": 32}']),
     "dataset.filename_template": st.sampled_from(["auto", "img_{:05}.jpg", "{}_{:05d}.jpg", "{folder}_{}.png"]),
     **{key: PATH for key in PATH_KEYS},
 }
@@ -121,6 +122,8 @@ def any_document(draw: st.DrawFn) -> dict[str, Any]:
         of_frames["recognizer"] = "tsm"
         of_frames.pop("clip_len", None)
         of_frames.update({key: of_frames[key][:2] for key in ("mean", "std") if key in of_frames})
+    if of_frames.get("recognizer") == "transformers":  # of a run: it needs the folder no more
+        of_frames |= {"backbone": "models/vivit", "backbone_config": '{"model_type": "vivit"}'}
     sizes = document["dataset"]
     if "frame_size" in sizes or "short_side" in sizes:
         sizes["frame_size"], sizes["short_side"] = sorted([sizes.get("frame_size", 224), sizes.get("short_side", 256)])
