@@ -90,7 +90,31 @@ def _backbone_config(text: str) -> str:
         raise ValueError(str(error).removeprefix("[model] backbone_config ").rstrip(".")) from None
 
 
+def _source(text: str) -> str:
+    """torchvision's own name of weights, ResNet50_Weights.IMAGENET1K_V2, is no path."""
+    return f"torchvision://{text}" if re.fullmatch(r"\w+_Weights(\.\w+)?", text) else _path(text)
+
+
+def _mirrors(value: Any) -> Any:
+    """One mirror may stand alone, without brackets."""
+    return (value,) if isinstance(value, str) else _array(value)
+
+
+def _mirror(rule: str) -> str:
+    start, arrow, to = (part.strip() for part in rule.rpartition("->"))
+    if arrow and not start.startswith(("http://", "https://")):
+        raise ValueError("in front of -> stands what an address begins with, such as https://huggingface.co")
+    if not to.startswith(("http://", "https://")) and not os.path.isabs(to := _path(to)):
+        raise ValueError("a mirror is an http(s):// address or a folder whose path begins with / or ~")
+    return f"{start} -> {to}" if arrow else to
+
+
 PathText = Annotated[str, AfterValidator(_path)]
+SourceText = Annotated[str, AfterValidator(_source)]
+Mirrors = Annotated[
+    tuple[Annotated[str, AfterValidator(_mirror)], ...],
+    BeforeValidator(_mirrors, json_schema_input_type=str | list[str]),
+]
 ImageNames = Annotated[str, AfterValidator(_image_names)]
 RegexText = Annotated[str, AfterValidator(_regex)]
 BackboneConfig = Annotated[str, AfterValidator(_backbone_config)]
@@ -425,10 +449,15 @@ class Schedule(Table):
 class Weights(Table):
     """Decision 4: where the pretrained parameters come from."""
 
-    load_from: PathText = ""
-    """The whole network: a file or an http(s) address. Wins over `backbone`. Empty: none."""
-    backbone: PathText = ""
-    """The backbone alone: torchvision://NAME, a file or an http(s) address. Empty: none."""
+    load_from: SourceText = ""
+    """The whole network: a file, a run (runs/NAME, runs/NAME:best, runs/NAME:epoch-005), an http(s) address,
+    hf://ORG/REPO or torchvision://NAME. Wins over `backbone`. Empty: none."""
+    backbone: SourceText = ""
+    """The backbone alone: torchvision://NAME, torchvision://NAME.VERSION, timm://NAME, or what load_from takes. Empty:
+    none."""
+    mirror: Mirrors = ()
+    """Where to fetch from first: an http(s) address that stands for any server, or a folder of files; only for some
+    addresses as "https://huggingface.co -> https://hf-mirror.com". One, or a list that is tried in its order."""
     allow_partial: bool = False
     """Train even when less than half of the backbone's parameters were found in the source."""
 
@@ -504,7 +533,8 @@ TABLES: dict[str, type[Table]] = {
 }  # fmt: skip
 
 # Keys that name a file or folder of the user's; a relative one is looked up beside the recipe, then in the working
-# folder. weights.* belong here only when they are no address ("https://…", "torchvision://…").
+# folder. weights.* belong here only when they are no address ("https://…", "torchvision://…"); a run's may end in
+# :best.
 PATH_KEYS = (
     "dataset.root", "dataset.val_root", "dataset.annotations", "dataset.train_list", "dataset.val_list",
     "dataset.groups", "dataset.quarantine", "weights.load_from", "weights.backbone",
@@ -808,9 +838,16 @@ def _beside(layer: _Layer, value: Any) -> Any:
         return value
     if not value or "://" in value or value.startswith("~") or Path(value).is_absolute():
         return value
-    beside = layer.path.parent / value
+    run, checkpoint = _of_a_run(value) if key.startswith("weights.") else (value, "")
+    beside = layer.path.parent / run
     here = layer.path.parent.resolve() == Path.cwd()
-    return str(beside.resolve()) if not here and _exists(beside) else value
+    return f"{beside.resolve()}{checkpoint}" if not here and _exists(beside) else value
+
+
+def _of_a_run(source: str) -> tuple[str, str]:
+    """runs/NAME:best → runs/NAME and :best; anything else is a path as it is, without more."""
+    found = re.fullmatch(r"(.+)(:(?:best|last|epoch-\d+))", source)
+    return (found[1], found[2]) if found and not _exists(Path(source)) else (source, "")
 
 
 def _exists(path: Path) -> bool:

@@ -48,6 +48,8 @@ TORCH_FREE = [
     "engine.dataset.split",
     "engine.weights.published",
     "engine.weights.fetch",
+    "engine.weights.hub",
+    "engine.weights.sources",
 ]
 
 # Where the engine may look at the environment or the clock, and why. Everything else gets it as an argument.
@@ -56,6 +58,7 @@ LOOKS_OUTSIDE = {
     ("engine/events.py", "time.time"): "EventLog's default clock",
     ("engine/meter.py", "time.perf_counter"): "the meter's default clock",
     ("engine/weights/fetch.py", "os.environ"): "the cache folder that torch uses too",
+    ("engine/weights/hub.py", "os.environ"): "the token, the cache and the endpoint of Hugging Face's own library",
 }
 
 

@@ -539,7 +539,7 @@ class Draft:
         if not source:
             return "Name a checkpoint file or an address, or choose another row."
         if "://" not in source:
-            from engine.weights.fetch import locate
+            from engine.weights.sources import locate
 
             try:
                 locate(source)

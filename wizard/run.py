@@ -23,7 +23,7 @@ from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
 from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
 from engine.tracking import require_packages
-from engine.weights.fetch import locate
+from engine.weights.sources import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
 from wizard.words import count, frames_of, percent, quoted, resume_command, what_next

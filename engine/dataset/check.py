@@ -26,7 +26,7 @@ from engine.dataset.mirror import mirror_note
 from engine.dataset.probing import Facts, Memory, Question, Stamp, ask
 from engine.errors import DataError, RecipeError, WeightsError
 from engine.recipe import Recipe
-from engine.weights.fetch import locate
+from engine.weights.sources import locate
 
 TIME_LIMIT = 30.0  # seconds a file; a healthy one takes a tenth of a second
 _LABELS_DO_NOT_FIT = ("one_based_labels", "label_range", "num_classes")

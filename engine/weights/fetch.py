@@ -1,12 +1,12 @@
-"""From what `[weights]` says to a file on this disk: a path is checked, an address is downloaded once.
+"""An http(s) address as a file on this disk: downloaded once, or taken from a mirror.
 
-Torch-free. Downloads land in torch's own cache, so files are shared with torchvision. They survive dropped connections,
-are checked against the sha256 digits in their name (resnet50-0676ba61.pth), and take that name only when whole.
+Torch-free. Downloads land in torch's own cache, so files are shared with torchvision. They survive dropped connections
+and broken-off calls, are checked against the sha256 digits in their name (resnet50-0676ba61.pth), in the address
+(….pyth#sha256=…) or of the Hugging Face Hub, and take their name only when whole.
 """
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import http.client
@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,22 +38,59 @@ _CHUNK = 1 << 18
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds before each new try; counted anew whenever bytes arrived
 
 
-def locate(source: str, on_progress: Progress | None = None) -> Path:
-    """The file that `source` means: a path, a run folder (its best checkpoint) or an http(s) address.
+class NotServed(WeightsError):
+    """This server does not give the file; another one may."""
 
-    Raises WeightsError where it is missing, cannot be downloaded, or is something else under a checkpoint's name.
+
+class NotThere(NotServed):
+    """A server, the address's own or a mirror, says that it has no such file, and no other one gives it."""
+
+
+class Refused(NotServed):
+    """The server gives the file only to those whom it knows."""
+
+
+def fetch(
+    address: str,
+    on_progress: Progress | None = None,
+    mirror: Sequence[str] = (),
+    target: Path | None = None,
+    name_in_folder: str = "",
+    token: str = "",
+) -> Path:
+    """The file of an http(s) address: of the first of `mirror` that has it, else downloaded from there, once.
+
+    target: where it is kept (default: torch's cache, under its own name). name_in_folder: what it is called in a mirror
+    that is a folder (default: its own name). token: for this server alone, not for mirrors. Raises WeightsError, where
+    the server has no such file NotThere.
     """
-    scheme = re.match(r"([A-Za-z][\w+.-]*)://", source)
-    if scheme is None:
-        path = _local_file(Path(source).expanduser())
-    elif scheme.group(1).lower() in ("http", "https"):
-        path = _downloaded(source, on_progress)
-    else:
+    name = _file_name(address)
+    target = target or checkpoints_folder() / name
+    if found := _in_a_folder(address, mirror, name_in_folder or name):
+        return found
+    if _is_trusted(target, address):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _one_process_at_a_time(target, on_progress):
+            if not _is_trusted(target, address):  # another process may just have brought it
+                _download_from_first(mirrored(address, mirror), address, target, token, on_progress)
+    except OSError as error:
         raise WeightsError(
-            f'"{source}" cannot be fetched: give a file, a run folder, an http(s):// address or torchvision://NAME.'
-        )
-    _refuse_impostor(path, str(path))
-    return path
+            f"{target} cannot be written ({error.strerror}); set TORCH_HOME to a folder that can."
+        ) from None
+    except WeightsError as error:
+        if target.exists() and _expected(target, address):
+            raise type(error)(
+                f"{error} (The file that is there now has the sha256 {sha256_of(target)[:8]}…, not the expected one.)"
+            ) from None
+        raise
+    return target
+
+
+def came_from(path: Path) -> str:
+    """The address that a file in the cache was downloaded from; "" where that is not known."""
+    return str(_read_stamp(path).get("from", ""))
 
 
 def hash_in_name(name: str) -> str:
@@ -76,32 +113,7 @@ def checkpoints_folder() -> Path:
     return Path(torch_home).expanduser() / "hub" / "checkpoints"
 
 
-# --- a path -----------------------------------------------------------------------------------------------------------
-
-
-def _local_file(path: Path) -> Path:
-    if path.is_dir():
-        return _checkpoint_of_run(path)
-    if path.is_file():
-        return path
-    if not path.parent.is_dir():
-        raise WeightsError(f"{path} does not exist, nor does its folder; check weights.load_from and weights.backbone.")
-    neighbours = [entry.name for entry in path.parent.iterdir()]
-    close = difflib.get_close_matches(path.name, neighbours, n=1)
-    hint = f"did you mean {path.with_name(close[0])}?" if close else "check weights.load_from and weights.backbone."
-    raise WeightsError(f"{path} does not exist; {hint}")
-
-
-def _checkpoint_of_run(folder: Path) -> Path:
-    for name in ("best.pt", "last.pt"):
-        if (checkpoint := folder / "checkpoints" / name).is_file():
-            return checkpoint
-    if (folder / "recipe.toml").is_file():
-        raise WeightsError(f"The run {folder} has not saved a checkpoint yet; wait for its first, or name another run.")
-    raise WeightsError(f"{folder} is a folder without checkpoints/best.pt; name a weights file or the folder of a run.")
-
-
-def _refuse_impostor(path: Path, called: str) -> None:
+def refuse_impostor(path: Path, called: str, kind: type[WeightsError] = WeightsError) -> None:
     """Something else saved under a checkpoint's name is told by its first bytes."""
     try:
         with open(path, "rb") as file:
@@ -109,43 +121,68 @@ def _refuse_impostor(path: Path, called: str) -> None:
     except OSError as error:
         raise WeightsError(f"{called} cannot be read: {error.strerror}.") from None
     if not head:
-        raise WeightsError(f"{called} is empty (0 bytes); delete it and fetch it again.")
+        raise kind(f"{called} is empty (0 bytes); delete it and fetch it again.")
     if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(
+        raise kind(
             f"{called} is a git-lfs pointer, not the weights themselves; run `git lfs pull` where it came from, "
             "or take the address of the raw file."
         )
     if re.match(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)", head, re.IGNORECASE):
-        raise WeightsError(
+        raise kind(
             f"{called} is a web page, not a weights file; open it in a browser to see what it says, "
             "then take the address of the file itself."
         )
 
 
-# --- an address: the cache --------------------------------------------------------------------------------------------
+# --- mirrors ----------------------------------------------------------------------------------------------------------
 
 
-def _downloaded(address: str, on_progress: Progress | None) -> Path:
-    """The cached file of an address, downloaded where it is missing or not the right one."""
-    target = checkpoints_folder() / _file_name(address)
-    if _is_trusted(target, address):
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _one_process_at_a_time(target, on_progress):
-            if not _is_trusted(target, address):  # another process may just have brought it
-                _download(address, target, on_progress)
-    except OSError as error:
-        raise WeightsError(
-            f"{target} cannot be written ({error.strerror}); set TORCH_HOME to a folder that can."
-        ) from None
-    except WeightsError as error:
-        if target.exists() and hash_in_name(target.name):
-            raise WeightsError(
-                f"{error} (The file that is there now has the sha256 {sha256_of(target)[:8]}…, not what its name says.)"
-            ) from None
-        raise
-    return target
+def mirrored(address: str, mirror: Sequence[str]) -> list[str]:
+    """Where to try an address, in this order: at each mirror that is meant for it, then at its own place.
+
+    A mirror is "FROM -> TO", for the addresses that begin with FROM, or only "TO", which stands for any server.
+    """
+    found = []
+    for rule in mirror:
+        start, arrow, to = (part.strip() for part in rule.rpartition("->"))
+        start = start if arrow else _server_of(address)
+        if _is_address(to) and address.startswith(start):
+            rest = address.removeprefix(start).lstrip("/")
+            found.append(f"{to.rstrip('/')}/{rest}")
+    return list(dict.fromkeys([*found, address]))
+
+
+def _in_a_folder(address: str, mirror: Sequence[str], name: str) -> Path | None:
+    """The file in a mirror that is a folder: where the address would have it, or by its name alone."""
+    for rule in mirror:
+        start, arrow, to = (part.strip() for part in rule.rpartition("->"))
+        start = start if arrow else _server_of(address)
+        if _is_address(to) or not address.startswith(start):
+            continue
+        rest = urllib.parse.unquote(urllib.parse.urlsplit(address.removeprefix(start).lstrip("/")).path)
+        for candidate in (Path(to).expanduser() / rest, Path(to).expanduser() / name):
+            if candidate.is_file():
+                expected = _expected(candidate, address)
+                if expected and not sha256_of(candidate).startswith(expected):
+                    raise WeightsError(
+                        f"{candidate}, which [weights] mirror names, does not have the sha256 {expected}… that "
+                        f"{address} promises; remove it or put the right file there."
+                    )
+                return candidate
+    return None
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _server_of(address: str) -> str:
+    """https://server:port"""
+    parts = urllib.parse.urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
 
 
 def _file_name(address: str) -> str:
@@ -161,11 +198,17 @@ def _file_name(address: str) -> str:
     return re.sub(r'[<>:"|?*\x00-\x1f]', "_", name)
 
 
+def _expected(target: Path, address: str) -> str:
+    """The sha256 digits that the file must have, by its address (#sha256=…) or its name; "" where none are known."""
+    said = re.search(r"#sha256=([0-9a-fA-F]{8,64})$", address)
+    return said.group(1).lower() if said else hash_in_name(target.name)
+
+
 def _is_trusted(target: Path, address: str) -> bool:
     """Whether the cached file is what the address gives.
 
-    Digits in the name are verified once, then a stamp beside the file remembers. Without digits, the stamp tells files
-    of the same name from different places apart; a file without a stamp was put there by hand, and is taken.
+    Expected digits are verified once, then a stamp beside the file remembers. Without any, the stamp tells files of
+    the same name from different places apart; a file without a stamp was put there by hand, and is taken.
     """
     try:
         status = target.stat()
@@ -173,11 +216,13 @@ def _is_trusted(target: Path, address: str) -> bool:
         return False
     stamp = _read_stamp(target)
     unchanged = stamp.get("size") == status.st_size and stamp.get("mtime_ns") == status.st_mtime_ns
-    if expected := hash_in_name(target.name):
-        if not unchanged and sha256_of(target).startswith(expected):
-            _write_stamp(target, address)
+    if expected := _expected(target, address):
+        if unchanged and str(stamp.get("sha256", "")).startswith(expected):
             return True
-        return unchanged
+        if not (sha256 := sha256_of(target)).startswith(expected):
+            return False
+        _write_stamp(target, address, came_from(target) if unchanged else "", sha256)
+        return True
     return not unchanged or stamp.get("address") == address
 
 
@@ -193,9 +238,11 @@ def _read_stamp(target: Path) -> dict[str, Any]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def _write_stamp(target: Path, address: str) -> None:
+def _write_stamp(target: Path, address: str, source: str, sha256: str) -> None:
+    """address: whose file it is; source: the server that gave it, a mirror perhaps."""
     status = target.stat()
-    stamp = {"address": address, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    stamp = {"address": address, "from": source, "sha256": sha256, "size": status.st_size}
+    stamp["mtime_ns"] = status.st_mtime_ns
     with suppress(OSError):  # a cache that is read-only is verified every time
         _stamp_of(target).write_text(json.dumps(stamp), encoding="utf-8")
 
@@ -246,42 +293,105 @@ def _still_names(lock: Path, descriptor: int) -> bool:
         return False
 
 
-# --- an address: the download -----------------------------------------------------------------------------------------
+# --- the download -----------------------------------------------------------------------------------------
 
 
 def _part_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def _download(address: str, target: Path, on_progress: Progress | None) -> None:
-    """Bring `target` here, under its name only once it is whole and right."""
-    part, expected = _part_of(target), hash_in_name(target.name)
-    # What an earlier call left may be of another version of the file; only digits in the name would tell.
-    if not expected:
-        part.unlink(missing_ok=True)
+def _version_of(target: Path) -> Path:
+    """Beside a part: which version of the file it is of, so that a later call can go on with it."""
+    return target.with_name(f".{target.name}.version")
+
+
+def _download_from_first(
+    sources: list[str], address: str, target: Path, token: str, on_progress: Progress | None
+) -> None:
+    """Download from the first of `sources` that gives the file; the last of them is the address itself."""
+    failed: list[NotServed] = []
+    for source in sources:
+        try:
+            return _download(source, address, target, token if source == address else "", on_progress)
+        except NotServed as error:
+            failed.append(error)
+    *of_mirrors, own = failed
+    before = "".join(f" (Its mirror was tried first: {str(error).removesuffix('.')}.)" for error in of_mirrors)
+    kind = NotThere if any(isinstance(error, NotThere) for error in failed) else type(own)
+    raise kind(f"{own}{before}")
+
+
+def _download(source: str, address: str, target: Path, token: str, on_progress: Progress | None) -> None:
+    """Bring `target` here from `source`, under its name only once it is whole and right."""
+    part, expected = _part_of(target), _expected(target, address)
+    # What an earlier call left may be of another version of the file, which only a hash or the server can tell.
+    if not expected and _read_version(target).get("source") != source:
+        _forget_part(target)
     continued = part.exists()
     try:
-        sha256 = _Download(address, target, on_progress).run()
+        download = _Download(source, target, token, on_progress)
+        sha256 = download.run()
+        expected = expected or download.promised
         if continued and not sha256.startswith(expected):
-            part.unlink()
-            sha256 = _Download(address, target, on_progress).run()
-        _refuse_impostor(part, f"What {address} gives")
+            _forget_part(target)
+            sha256 = _Download(source, target, token, on_progress).run()
+        refuse_impostor(part, f"What {source} gives", NotServed)
         if not sha256.startswith(expected):
-            raise WeightsError(
-                f"{address}: what arrived has the sha256 {sha256[: len(expected)]}…, but the name says {expected}…; "
+            raise NotServed(
+                f"{source}: what arrived has the sha256 {sha256[: len(expected)]}…, but {expected}… is expected; "
                 "it was removed, so try again, or ask the publisher which one is right."
             )
     except WeightsError as error:
-        resumable = expected and isinstance(error, _Unfinished) and part.stat().st_size
-        if not resumable:
-            part.unlink(missing_ok=True)
+        known = expected or _read_version(target)
+        if not (known and isinstance(error, _Unfinished | _NoRoom) and part.stat().st_size):
+            _forget_part(target)
         raise
     os.replace(part, target)
-    _write_stamp(target, address)
+    _version_of(target).unlink(missing_ok=True)
+    _write_stamp(target, address, source, sha256)
 
 
-class _Unfinished(WeightsError):
+def _read_version(target: Path) -> dict[str, str]:
+    try:
+        version = json.loads(_version_of(target).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return version if isinstance(version, dict) else {}
+
+
+def _forget_part(target: Path) -> None:
+    _part_of(target).unlink(missing_ok=True)
+    _version_of(target).unlink(missing_ok=True)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects; keeps a token from other servers, and notes the sha256 that the Hugging Face Hub promises."""
+
+    def __init__(self) -> None:
+        self.promised = ""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        self.promised = _promised_by(headers) or self.promised
+        onward = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if onward and _server_of(newurl) != _server_of(req.full_url):
+            onward.remove_header("Authorization")
+        return onward
+
+
+def _promised_by(headers: Any) -> str:
+    """The Hub names the sha256 of large files in X-Linked-ETag."""
+    tag = str(headers.get("X-Linked-ETag", "")).strip('"').lower()
+    return tag if re.fullmatch(r"[0-9a-f]{64}", tag) else ""
+
+
+class _Unfinished(NotServed):
     """The download stopped on the way: what is here can be continued."""
+
+
+class _NoRoom(WeightsError):
+    """Likewise, but not for the server's sake: what is here can be continued once there is room."""
 
 
 class _Dropped(Exception):
@@ -291,16 +401,20 @@ class _Dropped(Exception):
 class _Download:
     """One file on its way, through as many connections as it takes. Writes NAME.part."""
 
-    def __init__(self, address: str, target: Path, on_progress: Progress | None):
+    def __init__(self, address: str, target: Path, token: str, on_progress: Progress | None):
+        self.source = address
         self.address = urllib.parse.quote(address.partition("#")[0], safe="%/:=&?~+!$,;'@()*[]")
         self.target = target
+        self.token = token
+        self.redirects = _Redirects()
         self.on_progress = on_progress
         self.file = open(_part_of(target), "a+b", buffering=0)  # noqa: SIM115, closed by run
         self.file.seek(0)
         self.digest = hashlib.file_digest(self.file, "sha256")
         self.received = self.file.tell()
         self.total: int | None = None
-        self.version = ""  # the server's name for this version of the file: an ETag, or a date
+        # The server's name for this version of the file, an ETag or a date; of a part, what it was then.
+        self.version = _read_version(target).get("version", "") if self.received else ""
         self.answered = False
 
     def run(self) -> str:
@@ -309,6 +423,11 @@ class _Download:
             self._receive_all()
             os.fsync(self.file.fileno())
         return self.digest.hexdigest()
+
+    @property
+    def promised(self) -> str:
+        """The sha256 that the server promised, "" where it did not."""
+        return self.redirects.promised
 
     def _receive_all(self) -> None:
         furthest, failures = self.received, 0
@@ -328,7 +447,7 @@ class _Download:
     def _receive_once(self) -> None:
         """One connection, to the end of the file. Raises _Dropped where another one may bring more."""
         try:
-            with urllib.request.urlopen(self._request(), timeout=_TIMEOUT) as response:
+            with urllib.request.build_opener(self.redirects).open(self._request(), timeout=_TIMEOUT) as response:
                 self._begin(response)
                 while chunk := response.read1(_CHUNK):
                     self._keep(chunk)
@@ -348,6 +467,8 @@ class _Download:
 
     def _request(self) -> urllib.request.Request:
         headers = {"User-Agent": "ftwiz", "Accept-Encoding": "identity"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         if self.received:
             headers["Range"] = f"bytes={self.received}-"
             if self.version:
@@ -371,9 +492,19 @@ class _Download:
                 self._start_anew()
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else None
-        self.total, self.version = total, version or self.version
+        self.redirects.promised = _promised_by(response.headers) or self.redirects.promised
+        self.total = total
+        self._remember(version or self.version)
         self._check_space()
         self._tell_progress()
+
+    def _remember(self, version: str) -> None:
+        """For a later call, should this one be broken off: a part without a version is not continued."""
+        if version != self.version or not self.received:
+            text = json.dumps({"source": self.source, "version": version})
+            with suppress(OSError):  # a full disk is told when the file's own bytes do not fit
+                _version_of(self.target).write_text(text if version else "{}", encoding="utf-8")
+        self.version = version
 
     def _answer_to(self, error: urllib.error.HTTPError) -> None:
         """An HTTP error: the end of the file, worth another try, or final."""
@@ -385,13 +516,13 @@ class _Download:
         if error.code in (408, 425, 429) or error.code >= 500:
             raise _Dropped(f"HTTP {error.code} {error.reason}")
         if error.code in (404, 410):
-            raise WeightsError(f"{self.address} does not exist (HTTP {error.code}); check the address.")
+            raise NotThere(f"{self.address} does not exist (HTTP {error.code}); check the address.")
         if error.code in (401, 403):
-            raise WeightsError(
+            raise Refused(
                 f"{self.address} is refused by the server (HTTP {error.code}): it may need a login, or have moved; "
                 f"download it in a browser and save it as {self.target}."
             )
-        raise WeightsError(f"{self.address}: the server answers HTTP {error.code} {error.reason}; check the address.")
+        raise NotServed(f"{self.address}: the server answers HTTP {error.code} {error.reason}; check the address.")
 
     def _keep(self, chunk: bytes) -> None:
         try:
@@ -401,7 +532,7 @@ class _Download:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             problem = "the disk is full" if full else f"it cannot be written ({error.strerror})"
-            raise _Unfinished(
+            raise _NoRoom(
                 f"{self.target.parent}: {problem} after {self._how_far()} of {self.target.name}; "
                 "make room, or set TORCH_HOME to another disk, and start again."
             ) from None
@@ -417,7 +548,7 @@ class _Download:
     def _check_space(self) -> None:
         free = shutil.disk_usage(self.target.parent).free
         if self.total is not None and self.total - self.received > free:
-            raise _Unfinished(
+            raise _NoRoom(
                 f"{self.target.parent}: {self.target.name} needs {_megabytes(self.total - self.received)} more, "
                 f"but only {_megabytes(free)} are free on that disk; make room, or set TORCH_HOME to another disk."
             )

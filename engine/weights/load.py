@@ -6,7 +6,6 @@ print(*report.lines(), sep="\\n")
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import warnings
@@ -28,8 +27,10 @@ from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
 from engine.weights.dialects import arranged, classes_in, for_clips, resnet_in, state_dict_in, translate
-from engine.weights.fetch import Progress, hash_in_name, locate, sha256_of
+from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import COPIED, INFLATED, REPEATED, is_image_kernel_of, made_from_image
+from engine.weights.named import address_of
+from engine.weights.sources import locate
 
 Shape = tuple[int, ...]
 
@@ -112,7 +113,7 @@ def load_weights(
     source: a file, a run folder, an http(s) address or torchvision://NAME. Raises WeightsError, the model untouched,
     where it cannot be fetched or read, has other shapes, or holds less than half of the backbone.
     """
-    path = locate(address_of(source), on_progress)
+    path = locate(address_of(source), on_progress, recipe.weights.mirror)
     document = read_checkpoint(path)
     if not is_as_saved(path, sha256 := sha256_of(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
@@ -137,32 +138,6 @@ def load_weights(
         source_classes=plan.source_classes,
         doubts=(*doubts, *_doubts_about_name(path, sha256)),
     )
-
-
-# --- torchvision://NAME -----------------------------------------------------------------------------------------------
-
-
-def address_of(source: str) -> str:
-    """torchvision://NAME → the address of its first published weights (IMAGENET1K_V1, KINETICS400_V1),
-    torchvision://NAME.VERSION → of those; any other source is returned as it is. In MMAction2's configs
-    torchvision://NAME means IMAGENET1K_V1 too."""
-    if not source.startswith("torchvision://"):
-        return source
-    from engine.torchvision_schemas import torchvision  # a second of imports that other sources do not need
-
-    models = torchvision.models
-    name, _, version = source.removeprefix("torchvision://").strip("/").partition(".")
-    name = name.lower().removesuffix("_weights")  # ResNet50_Weights.IMAGENET1K_V2 is understood too
-    known = [*models.list_models(module=models), *models.list_models(module=models.video)]
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision's list of classification models."
-        raise WeightsError(f"{source}: torchvision has no image or video classifier of that name; {hint}")
-    published = list(models.get_model_weights(name))
-    for weights in published:
-        if version.upper() in ("", weights.name):
-            return weights.url
-    raise WeightsError(f"{source}: there is no {version}; there is {', '.join(weights.name for weights in published)}.")
 
 
 # --- reading a file ---------------------------------------------------------------------------------------------------

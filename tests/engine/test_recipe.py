@@ -103,6 +103,10 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "model.std": st.tuples(*[st.floats(1e-300, 1e300)] * 3),
     "model.backbone_config": st.sampled_from(["", '{"model_type": "vivit", "num_frames": 32}']),
     "dataset.filename_template": st.sampled_from(["auto", "img_{:05}.jpg", "{}_{:05d}.jpg", "{folder}_{}.png"]),
+    "weights.mirror": st.lists(
+        st.sampled_from(["https://a.example", "/nas/weights", "https://huggingface.co -> http://b.example/hf"]),
+        max_size=3,
+    ).map(tuple),
     **{key: PATH for key in PATH_KEYS},
 }
 
@@ -639,3 +643,30 @@ def test_presets_use_only_keys_that_the_schema_knows(name: str) -> None:
     for table, values in document.items():
         if table in TABLES:
             assert set(values) <= set(definitions[TABLES[table].__name__]["properties"])
+
+
+# --- where weights come from ------------------------------------------------------------------------------------------
+
+
+def test_torchvisions_own_names_of_weights_are_no_paths(write: Write) -> None:
+    recipe = load_recipe(write("[weights]\nbackbone = 'ResNet50_Weights.IMAGENET1K_V2'"))
+    assert recipe.weights.backbone == "torchvision://ResNet50_Weights.IMAGENET1K_V2"
+    assert with_absolute_paths(recipe).weights == recipe.weights
+
+
+def test_a_run_beside_the_recipe_is_found_with_its_checkpoints_name(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "runs" / "first").mkdir(parents=True)
+    for name in ("best", "last", "epoch-005"):
+        path = write(f"[weights]\nload_from = 'runs/first:{name}'", "elsewhere/recipe.toml")
+        assert load_recipe(path).weights.load_from == f"{tmp_path}/elsewhere/runs/first:{name}"
+    path = write("[weights]\nload_from = 'runs/second:best'", "elsewhere/recipe.toml")
+    assert load_recipe(path).weights.load_from == "runs/second:best"  # of the working folder, if anywhere
+
+
+def test_mirrors(write: Write) -> None:
+    one = load_recipe(write("[weights]\nmirror = 'https://mirror.example/models'"))
+    assert one.weights.mirror == ("https://mirror.example/models",)
+    both = load_recipe(write("[weights]\nmirror = ['https://a.example/x->http://b.example', '~/weights']"))
+    assert both.weights.mirror == ("https://a.example/x -> http://b.example", os.path.expanduser("~/weights"))
+    assert "a folder whose path begins with / or ~" in the_problem(write("[weights]\nmirror = 'weights'"))
+    assert "in front of -> stands" in the_problem(write("[weights]\nmirror = 'openmmlab -> https://b.example'"))

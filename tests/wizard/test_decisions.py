@@ -544,7 +544,7 @@ def test_weights_in_the_cache_are_known(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("published", PUBLISHED)
 def test_the_file_looked_for_is_the_one_that_will_be_fetched(published: Published) -> None:
-    from engine.weights.load import address_of
+    from engine.weights.named import address_of
 
     address = published.load_from or address_of(published.backbone)
     assert file_of(published) == address.rpartition("/")[2]

@@ -15,10 +15,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Site:
     """What is served, how badly, and what was asked.
 
+    files: by path, in place of one content for every path; where one is missing, the answer is 404. headers: besides,
+    for every answer. moved_to: all that is asked is found at that server instead (302), as on the Hugging Face Hub.
     cuts: the first connections end after so many bytes of body each. then: replaces the content after the first cut.
     """
 
-    content: bytes
+    content: bytes = b""
+    files: dict[str, bytes] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    moved_to: str = ""
     status: int = 200
     ranges: bool = True
     etag: bool = True
@@ -29,7 +34,8 @@ class Site:
     claims_length: int = 0
     hold: threading.Event | None = None  # the body is sent once this is set
     address: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)  # (method and path, Range header)
+    asked: list[tuple[str, str]] = field(default_factory=list)  # (path, Range header)
+    authorized_by: list[str] = field(default_factory=list)  # Authorization headers
 
 
 @contextmanager
@@ -54,8 +60,15 @@ def serve(site: Site) -> Iterator[Site]:
 def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     asked_range = handler.headers.get("Range", "")
     site.asked.append((handler.path, asked_range))
+    site.authorized_by.append(handler.headers.get("Authorization", ""))
+    if site.moved_to or (site.files is not None and handler.path not in site.files):
+        handler.send_response(302 if site.moved_to else 404)
+        for name, value in {**site.headers, "Location": site.moved_to + handler.path, "Content-Length": "0"}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        return
     cut = site.cuts.pop(0) if site.cuts else None
-    content = site.content
+    content = site.content if site.files is None else site.files[handler.path]
     etag = f'"{hashlib.md5(content).hexdigest()}"'
     start = int(re.findall(r"\d+", asked_range)[0]) if asked_range and site.ranges else 0
     if site.honours_if_range and handler.headers.get("If-Range", etag) != etag:
@@ -71,6 +84,8 @@ def _answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
         handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
     else:
         handler.send_response(200)
+    for name, value in site.headers.items():
+        handler.send_header(name, value)
     if site.etag:
         handler.send_header("ETag", etag)
     if site.length:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WeightsError
-from engine.weights.fetch import checkpoints_folder, hash_in_name, locate, sha256_of
+from engine.weights.fetch import checkpoints_folder, hash_in_name, sha256_of
+from engine.weights.sources import locate
 from tests.engine.weights.file_server import Site, serve
 
 CONTENT = random.Random(0).randbytes(300_000)
@@ -314,7 +315,7 @@ def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 # --- several processes ------------------------------------------------------------------------------------------------
 
-FETCHER = "import sys; from engine.weights.fetch import locate; print(locate(sys.argv[1]))"
+FETCHER = "import sys; from engine.weights.sources import locate; print(locate(sys.argv[1]))"
 
 
 def fetch_in_a_process(address: str) -> subprocess.Popen[str]:
@@ -349,7 +350,7 @@ def test_a_process_that_was_killed_leaves_no_lock(cache: Path) -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, engine.weights.fetch; sys.exit('torch' in sys.modules)"
+    code = "import sys, engine.weights.sources; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

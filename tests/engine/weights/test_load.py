@@ -23,7 +23,8 @@ from engine.model import build_model
 from engine.recipe import Recipe, recipe_from
 from engine.run_folder import RunFolder
 from engine.weights.fetch import checkpoints_folder
-from engine.weights.load import LoadReport, address_of, initialise, load_weights, read_checkpoint
+from engine.weights.load import LoadReport, initialise, load_weights, read_checkpoint
+from engine.weights.named import address_of
 from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
 
@@ -519,7 +520,7 @@ def test_torchvisions_weights_are_found_in_torchs_cache(tmp_path: Path, monkeypa
     target = checkpoints_folder() / "resnet18-f37072fd.pth"
     assert f"save it here as {target}" in message
     saved(trained(recipe_for()), target)
-    assert "not what its name says" in refused(recipe_for(), "torchvision://resnet18")
+    assert "not the expected one" in refused(recipe_for(), "torchvision://resnet18")
 
 
 def test_a_name_that_promises_another_hash_is_doubted(tmp_path: Path) -> None:
