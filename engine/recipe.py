@@ -838,7 +838,7 @@ def _beside(layer: _Layer, value: Any) -> Any:
         return value
     if not value or "://" in value or value.startswith("~") or Path(value).is_absolute():
         return value
-    run, checkpoint = _of_a_run(value) if key.startswith("weights.") else (value, "")
+    run, checkpoint = _of_a_run(value)
     beside = layer.path.parent / run
     here = layer.path.parent.resolve() == Path.cwd()
     return f"{beside.resolve()}{checkpoint}" if not here and _exists(beside) else value
