@@ -12,7 +12,7 @@ _WHERE = {
     "Recipe": "engine.recipe",
     "build_model": "engine.model",
     "load_weights": "engine.weights.load",
-    "LoadReport": "engine.weights.load",
+    "LoadReport": "engine.weights.report",
     "fit": "engine.train",
     "evaluate": "engine.evaluation",
 }

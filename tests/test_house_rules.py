@@ -50,6 +50,7 @@ TORCH_FREE = [
     "engine.weights.fetch",
     "engine.weights.hub",
     "engine.weights.sources",
+    "engine.weights.report",
 ]
 
 # Where the engine may look at the environment or the clock, and why. Everything else gets it as an argument.

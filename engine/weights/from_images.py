@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-Shape = tuple[int, ...]
+from engine.weights.report import COPIED, INFLATED, REPEATED, Shape
 
 
 class Made(NamedTuple):
@@ -20,11 +20,6 @@ class Made(NamedTuple):
     tensor: torch.Tensor
     there: Shape
     how: str
-
-
-INFLATED = "inflated from an image kernel"
-REPEATED = "repeated from an image's table of places"
-COPIED = "copied from attention over space"
 
 
 def made_from_image(name: str, here: Shape, theirs: Mapping[str, torch.Tensor]) -> Made | None:

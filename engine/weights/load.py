@@ -6,15 +6,13 @@ print(*report.lines(), sep="\\n")
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,81 +26,22 @@ from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
 from engine.weights.dialects import arranged, classes_in, for_clips, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, sha256_of
-from engine.weights.from_images import COPIED, INFLATED, REPEATED, is_image_kernel_of, made_from_image
+from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.named import address_of
+from engine.weights.report import AVERAGED, COUNTER, LoadReport, Shape, TensorNote, percent, rows_of, shape_text
 from engine.weights.sources import locate
-
-Shape = tuple[int, ...]
-
-
-class TensorNote(NamedTuple):
-    """One tensor's fate. name: ours, or the file's where we have none. there, here: its shape in the file and in the
-    model; None where it is not."""
-
-    name: str
-    there: Shape | None
-    here: Shape | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What was reused of a source.
-
-    kept, reinitialised and missing are the model's tensors, dropped the file's. backbone_share is 0..1 and counts
-    numbers: parameters and the running statistics of batch normalisation, not its integer counters.
-    """
-
-    source: str
-    path: Path
-    sha256: str  # of the file
-    model: str  # "TSN ResNet-50"
-    dialect: str
-    kept: tuple[TensorNote, ...]
-    reinitialised: tuple[TensorNote, ...]
-    missing: tuple[TensorNote, ...]
-    dropped: tuple[TensorNote, ...]
-    head_change: str  # why the head starts anew; "" where it was kept
-    backbone_share: float
-    source_classes: tuple[str, ...]  # () where the file does not name them
-    doubts: tuple[str, ...]  # what a person should look at before training
-
-    def lines(self) -> list[str]:
-        """The report for a person."""
-        total = len(self.kept) + len(self.reinitialised) + len(self.missing)
-        lines = [
-            f"{self.model} from {_short(self.path)} ({self.dialect})",
-            f"kept {len(self.kept)} of {total} tensors ({_percent(self.backbone_share)} of the backbone)",
-        ]
-        made = Counter(note.reason for note in self.kept)
-        if count := made[INFLATED]:
-            lines.append(f"inflated {count} image kernels: repeated over time, divided by their length in time")
-        if count := made[REPEATED]:
-            lines.append(f"repeated {count} tables of places over time")
-        if count := made[COPIED]:
-            lines.append(f"copied {count} tensors of attention over space: attention over time starts as they are")
-        lines += [f"{note.name}: {_AVERAGED}" for note in self.kept if note.reason == _AVERAGED]
-        if self.reinitialised:
-            lines.append(f"re-initialised {len(self.reinitialised)} of {total} tensors: {self.head_change}")
-        counters = [note for note in self.missing if note.name.endswith(_COUNTER)]
-        if wanting := [note for note in self.missing if note not in counters]:
-            lines.append(f"not in the file: {_listed(wanting)}")
-        if counters:
-            lines.append(f"not in the file: {len(counters)} batch counters, which start at 0 (expected: an older file)")
-        if self.dropped:
-            lines.append(f"dropped {_listed(self.dropped)}")
-        if self.source_classes:
-            lines.append(f"the file knows {_some(self.source_classes)}")
-        return lines + [f"check: {doubt}" for doubt in self.doubts]
 
 
 def initialise(model: nn.Module, recipe: Recipe, on_progress: Progress | None = None) -> LoadReport | None:
     """Do what [weights] says: load_from (the whole network) wins over backbone; None where both are empty."""
-    if recipe.weights.load_from:
-        return load_weights(model, recipe.weights.load_from, recipe, on_progress=on_progress)
-    if recipe.weights.backbone:
-        return load_weights(model, recipe.weights.backbone, recipe, backbone_only=True, on_progress=on_progress)
-    return None
+    source, backbone_only = start_of(recipe)
+    return load_weights(model, source, recipe, backbone_only, on_progress) if source else None
+
+
+def start_of(recipe: Recipe) -> tuple[str, bool]:
+    """What [weights] starts from, "" for nothing, and whether only the backbone is taken of it."""
+    weights = recipe.weights
+    return weights.load_from or weights.backbone, not weights.load_from
 
 
 def load_weights(
@@ -113,6 +52,23 @@ def load_weights(
     source: a file, a run folder, an http(s) address or torchvision://NAME. Raises WeightsError, the model untouched,
     where it cannot be fetched or read, has other shapes, or holds less than half of the backbone.
     """
+    plan, report = _planned(model, source, recipe, backbone_only, on_progress)
+    state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
+    state.update(plan.reused)
+    model.load_state_dict(state)
+    return report
+
+
+def plan_weights(
+    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
+) -> LoadReport:
+    """What `load_weights` would do, and raise; the model stays as it is, and may be on the meta device."""
+    return _planned(model, source, recipe, backbone_only, on_progress)[1]
+
+
+def _planned(
+    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool, on_progress: Progress | None
+) -> tuple[_Plan, LoadReport]:
     path = locate(address_of(source), on_progress, recipe.weights.mirror)
     document = read_checkpoint(path)
     if not is_as_saved(path, sha256 := sha256_of(path)):
@@ -120,10 +76,8 @@ def load_weights(
     plan = _plan(model, _tensors(document, path), classes_in(document) or classes_beside(path), recipe, backbone_only)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_infinite(plan, path)
-    state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
-    state.update(plan.reused)
-    model.load_state_dict(state)
-    return LoadReport(
+    classes = recipe.dataset.classes
+    report = LoadReport(
         source=source,
         path=path,
         sha256=sha256,
@@ -135,9 +89,12 @@ def load_weights(
         dropped=tuple(plan.dropped),
         head_change=plan.head_change,
         backbone_share=plan.backbone_share,
+        classes=classes,
         source_classes=plan.source_classes,
+        known_classes=tuple(classes[row] for row in rows_of(classes, plan.source_classes)),
         doubts=(*doubts, *_doubts_about_name(path, sha256)),
     )
+    return plan, report
 
 
 # --- reading a file ---------------------------------------------------------------------------------------------------
@@ -235,8 +192,6 @@ def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 _COMPUTED = ".relative_position_index"  # of Swin's windows: follows from their size, in one layout or another
-_AVERAGED = "averaged over red, green and blue, the same for each channel of flow"
-_COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have none, and nothing depends on it
 
 
 @dataclass
@@ -285,7 +240,7 @@ def _plan(
         elif key not in there:
             plan.missing.append(TensorNote(key, None, shape, "not in the file"))
         elif _is_colour_kernel_of(there[key], shape, recipe.model):
-            plan.kept.append(TensorNote(key, there[key], shape, _AVERAGED))
+            plan.kept.append(TensorNote(key, there[key], shape, AVERAGED))
             plan.reused[key] = averaged_over_colours(theirs[key], shape[1])
         elif there[key] != shape:
             plan.misfits.append(TensorNote(key, there[key], shape, "another shape"))
@@ -347,7 +302,7 @@ def _head_change(
     if weight[0] != rows:
         return f"head {weight[0]} → {rows} (expected: the class count differs)"
     if any(there.get(key) != shape for key, shape in here.items() if key.startswith("head.")):
-        return f"head (its shape {_shape(weight)} differs from {_shape(here['head.fc.weight'])})"
+        return f"head (its shape {shape_text(weight)} differs from {shape_text(here['head.fc.weight'])})"
     wanted = recipe.dataset.classes
     if len(wanted) == len(classes) == rows and wanted != classes:
         place = next(i for i, (new, old) in enumerate(zip(wanted, classes, strict=True)) if new != old)
@@ -358,8 +313,8 @@ def _head_change(
 def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
     """Raise WeightsError where training from this file would be a mistake; return the doubts that allow it."""
     backbone = recipe.model.backbone
-    wanting = [note for note in plan.missing if _in_backbone(note.name) and not note.name.endswith(_COUNTER)]
-    found = [note for note in plan.kept if _in_backbone(note.name) and not note.name.endswith(_COUNTER)]
+    wanting = [note for note in plan.missing if _in_backbone(note.name) and not note.name.endswith(COUNTER)]
+    found = [note for note in plan.kept if _in_backbone(note.name) and not note.name.endswith(COUNTER)]
     other_depth = plan.looks_like not in ("", backbone) and bool(plan.misfits or wanting or plan.dropped)
     advice = (
         f'the file looks like {plan.looks_like}: is model.backbone = "{backbone}" right?'
@@ -370,13 +325,14 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
         misfit = plan.misfits[0]
         advice = _about_time(misfit, recipe) or _about_flow(misfit, recipe) or _about_places(misfit) or advice
         raise WeightsError(
-            f"{path}: {misfit.name} has the shape {_shape(misfit.there)}, but {_shape(misfit.here)} is needed; {advice}"
+            f"{path}: {misfit.name} has the shape {shape_text(misfit.there)}, but {shape_text(misfit.here)} is needed; "
+            f"{advice}"
         )
     if plan.backbone_share < 0.5 and not (recipe.weights.allow_partial and found):
         total = len(found) + len(wanting)
         way_out = "weights.allow_partial = true trains anyway" if found else "empty [weights] trains from scratch"
         raise WeightsError(
-            f"{path}: only {len(found)} of the backbone's {total} tensors ({_percent(plan.backbone_share)} of its "
+            f"{path}: only {len(found)} of the backbone's {total} tensors ({percent(plan.backbone_share)} of its "
             f"parameters) were found; the file has {_two(plan.dropped)}, the model wants {_two(wanting)}; {advice} "
             f"({way_out}.)"
         )
@@ -443,20 +399,6 @@ def _in_backbone(key: str) -> bool:
     return key.startswith("backbone.")
 
 
-def _shape(shape: Shape | None) -> str:
-    return "×".join(map(str, shape or ())) or "()"
-
-
-def _percent(share: float) -> str:
-    """Rounded down: 100.0 % means all."""
-    return f"{math.floor(share * 1000) / 10:.1f} %"
-
-
-def _short(path: Path) -> str:
-    name = "/".join(path.parts[-3:]) if path.parent.name == "checkpoints" and path.suffix == ".pt" else path.name
-    return name if len(name) <= 44 else f"…{name[-43:]}"
-
-
 def _title(model: Model) -> str:
     """ "TSN ResNet-50", "VideoMAE videomae-base" """
     if model.recognizer == "transformers":
@@ -467,13 +409,3 @@ def _title(model: Model) -> str:
 
 def _two(notes: list[TensorNote]) -> str:
     return " and ".join(note.name for note in notes[:2]) or "no other"
-
-
-def _listed(notes: list[TensorNote] | tuple[TensorNote, ...]) -> str:
-    names = [f"{note.name} {_shape(note.there or note.here)}" for note in notes[:3]]
-    more = f" and {len(notes) - 3} more" if len(notes) > 3 else ""
-    return f"{len(notes)} {'tensor' if len(notes) == 1 else 'tensors'}: {', '.join(names)}{more}"
-
-
-def _some(classes: tuple[str, ...]) -> str:
-    return f"{len(classes)} classes: {', '.join(classes[:3])}{', …' if len(classes) > 3 else ''}"
