@@ -13,7 +13,7 @@ from engine.dataset.balance import chances, class_weights
 from engine.dataset.clips import ClipLists
 from engine.dataset.formats import read_dataset
 from engine.dataset.loader import Batch, Batches, ClipDataset, TrainingClips, ValidationClips
-from engine.dataset.mirror import mirror_note, mirror_of
+from engine.dataset.mirror import decided_by_data, mirror_note
 from engine.dataset.quarantine import LeftOut, Quarantine
 from engine.dataset.workers import ClipLoader
 from engine.device import (
@@ -163,12 +163,7 @@ def _log_download(log: EventLog) -> Progress:
 
 def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
     """The recipe with every "auto" decided and the class names in it."""
-    document = recipe.model_dump()
-    document["head"]["num_classes"] = len(clips.classes)
-    document["dataset"] |= {**clips.decided, "classes": clips.classes}
-    if mirror_of(clips.classes).one_sided:  # which `mirror_note` says
-        document["dataset"]["flip"] = 0.0
-        document["run"]["test_crops"] = min(recipe.run.test_crops, 3)
+    document = decided_by_data(recipe, clips).model_dump()
     document["run"]["device"] = str(device)
     document["run"]["precision"] = choose_precision(recipe.run.precision, device)
     document["run"]["workers"] = choose_workers(recipe.run.workers, device)

@@ -38,6 +38,7 @@ TORCH_FREE = [
     "engine.tracking",
     "engine.dataset.check",
     "engine.dataset.clips",
+    "engine.dataset.contact_sheet",
     "engine.dataset.findings",
     "engine.dataset.images",
     "engine.dataset.inspect",

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 
 from engine import recipe
-from engine.torchvision_schemas import torchvision
 
 # multiscale: where a crop may stand, in quarters of the room it has (top, left). The first five are corners and centre.
 _POSITIONS = ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2), (2, 0), (2, 4), (4, 2), (0, 2), (1, 1), (1, 3), (3, 1), (3, 3))
@@ -99,6 +98,8 @@ def _rand_augmented(view: torch.Tensor, dataset: recipe.Dataset, rng: np.random.
 
     It draws from torch's global generator: that one is seeded from `rng` here, and put back as it was.
     """
+    from engine.torchvision_schemas import torchvision  # takes longer than torch, and few recipes need it here
+
     augment = torchvision.transforms.v2.RandAugment(dataset.rand_augment_ops, dataset.rand_augment)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))

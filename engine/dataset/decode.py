@@ -90,9 +90,14 @@ class PartOfVideo:
         after_last = int(np.searchsorted(times, end, side="left")) if end else len(times)
         self._video, self._first = video, first
         self.num_frames = max(1, after_last - first)
+        self._times = times[first : first + self.num_frames]
 
     def read(self, frames: Sequence[int]) -> np.ndarray:
         return self._video.read([self._first + frame for frame in frames])
+
+    def times(self) -> np.ndarray:
+        """float64 [num_frames]: when each frame is shown, in seconds from the beginning of the video."""
+        return self._times
 
 
 class DecordReader:

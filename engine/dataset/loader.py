@@ -49,10 +49,11 @@ class Batch:
 @dataclass
 class View:
     """The frames of one clip as the model sees them, uint8 [T, 3, H, W], or pairs of flow [T * flow_length, 2, H, W].
-    mirrored: left and right have changed places."""
+    mirrored: left and right have changed places. numbers: of the frames in their clip, where somebody asks."""
 
     frames: torch.Tensor
     mirrored: bool = False
+    numbers: Sequence[int] = ()
 
 
 Item = tuple[int, View | str]  # a clip's number, with its view or the reason why there is none
@@ -137,8 +138,8 @@ class TrainingClips(ClipDataset):
     def view(self, clip: Clip, epoch: int, number: int) -> View:
         rng = np.random.default_rng([self.recipe.run.seed, epoch, number])
         video = self.open(clip)
-        frames = video.read(training_frames(video.num_frames, self.recipe.model, rng))
-        return View(*training_view(frames, self.recipe.dataset, rng))
+        numbers = training_frames(video.num_frames, self.recipe.model, rng)
+        return View(*training_view(video.read(numbers), self.recipe.dataset, rng), numbers)
 
 
 class ValidationClips(ClipDataset):
@@ -146,8 +147,8 @@ class ValidationClips(ClipDataset):
 
     def view(self, clip: Clip, epoch: int, number: int) -> View:
         video = self.open(clip)
-        frames = video.read(validation_frames(video.num_frames, self.recipe.model))
-        return View(centre_view(frames, self.recipe.dataset))
+        numbers = validation_frames(video.num_frames, self.recipe.model)
+        return View(centre_view(video.read(numbers), self.recipe.dataset), numbers=numbers)
 
 
 class ClipsAtTestTime(ClipDataset):

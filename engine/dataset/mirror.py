@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from engine.dataset.clips import ClipLists
 from engine.dataset.formats.files import some
 from engine.errors import RecipeError
 from engine.recipe import Recipe
@@ -91,6 +92,17 @@ def mirror_note(recipe: Recipe, classes: tuple[str, ...]) -> tuple[str, ...]:
     if mirror.one_sided:
         return (f"No clip is mirrored in this run, in spite of {' and '.join(asked)}: {mirror.sentence()}.",)
     return (f"{mirror.sentence()[0].upper()}{mirror.sentence()[1:]}.",)
+
+
+def decided_by_data(recipe: Recipe, clips: ClipLists) -> Recipe:
+    """The recipe with the class names in it, and with what the data decide: "auto" and the mirroring."""
+    document = recipe.model_dump()
+    document["head"]["num_classes"] = len(clips.classes)
+    document["dataset"] |= {**clips.decided, "classes": clips.classes}
+    if mirror_of(clips.classes).one_sided:  # which `mirror_note` says
+        document["dataset"]["flip"] = 0.0
+        document["run"]["test_crops"] = min(recipe.run.test_crops, 3)
+    return Recipe.model_validate(document)
 
 
 def require_mirror_images(mirror: Mirror) -> None:
