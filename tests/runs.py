@@ -121,8 +121,10 @@ def history(steps: int, run: RunStarted, seed: int = 0) -> Iterator[Event]:
                 yield CheckpointSaved(run.t + step, f"checkpoints/{name}", step, made.epoch)
 
 
-def make_run(folder: Path, events: Iterator[Event] | list[Event] = (), log: str = "") -> RunFolder:
-    run = create_run_folder(Recipe(name="tsn-ucf101"), folder, datetime(2026, 1, 2))
+def make_run(
+    folder: Path, events: Iterator[Event] | list[Event] = (), log: str = "", recipe: Recipe | None = None
+) -> RunFolder:
+    run = create_run_folder(recipe or Recipe(name="tsn-ucf101"), folder, datetime(2026, 1, 2))
     append(run, *events)
     run.log.write_text(log, encoding="utf-8")
     return run

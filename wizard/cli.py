@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -266,41 +267,36 @@ def runs(
 ) -> None:
     """List the runs here, the latest last."""
     from engine.run_folder import find_runs
-    from wizard.words import metric_name, percent
+    from wizard.summary import read_run, summary_of
 
-    rows: list[dict[str, Any]] = []
-    for folder in find_runs(output):
-        state = folder.state()
-        best = state.best
-        rows.append(
-            {
-                "name": folder.path.name,
-                "status": folder.status(state),
-                "epoch": state.steps[-1].epoch if state.steps else 0,
-                "epochs": state.started.epochs if state.started else 0,
-                "best_top1": best.top1 if best else None,
-                "key_metric": best.key_metric if best else None,
-                "best": best.key if best else None,
-                "best_epoch": best.epoch if best else None,
-            }
-        )
+    found = [summary_of(read_run(folder)) for folder in find_runs(output)]
     if as_json:
-        _print_json(rows)
+        _print_json([asdict(run) for run in found])
         return
-    if not rows:
+    if not found:
         _say(f"No runs under {output}/ yet. Start one with: ftwiz run RECIPE")
-    cells = [
-        [
-            row["name"],
-            row["status"],
-            f"{row['epoch']}/{row['epochs']}",
-            f"{metric_name(row['key_metric'])} {percent(row['best'])} (epoch {row['best_epoch']})"
-            if row["best_epoch"]
-            else "–",
-        ]
-        for row in rows
-    ]
+    cells = [[run.name, run.status, f"{run.epoch}/{run.epochs}", run.best_in_words()] for run in found]
     _print_table(["RUN", "STATUS", "EPOCH", "BEST"], cells)
+
+
+@app.command()
+def compare(
+    left: Annotated[str, typer.Argument(metavar="RUN", help="A run folder or its name.")],
+    right: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what came of two runs, and what differs in their recipes."""
+    from engine.run_folder import open_run
+    from wizard.compare import as_document, as_table, verdict
+    from wizard.summary import read_run
+
+    runs = read_run(open_run(left, output)), read_run(open_run(right, output))
+    if as_json:
+        _print_json(as_document(*runs))
+    else:
+        _print_table(*as_table(*runs))
+        _say(verdict(*runs))
 
 
 @app.command(name="import")
@@ -378,11 +374,14 @@ def _print_json(document: Any) -> None:
 
 
 def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.cells import cell_len
+
     if not rows:
         return
-    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    widths = [max(cell_len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 if __name__ == "__main__":

@@ -18,13 +18,16 @@ SLEPT = 30.0  # seconds without a look after which this machine, and the run wit
 class FollowedRun:
     """A fold over the event log, taken in piece by piece. The curves are over epochs, whole or not."""
 
-    def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.time):
+    def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.time, with_curves: bool = True):
+        """with_curves: False leaves them empty, which a long log is read faster for."""
         self.folder = folder
         self.state = RunState()
         self.reader = LogReader(folder.events)
         self.rhythm = Rhythm()
         self.train_loss, self.val_loss = Series(), Series()
         self.train_accuracy, self.val_accuracy = Series(), Series()
+        self.began = 0.0  # unix seconds of the first event
+        self._with_curves = with_curves
         self._clock = clock
         self._read = self._looked = self._woke = 0.0  # by our clock: when was something new, when did we look, …
 
@@ -35,6 +38,7 @@ class FollowedRun:
         events = [event for found in self.reader.read_blocks(limit) for event in self._take(found)]
         if events:
             self._read = self._clock()
+            self.began = self.began or events[0].t
         return events, limit is not None and self.reader.offset - before >= limit
 
     def status(self) -> Shown:
@@ -79,12 +83,16 @@ class FollowedRun:
         self.state.apply(last)
         del self.state.steps[:-1]
         self.rhythm.take_steps(first, last, len(block))
+        if self._with_curves:
+            self._draw(block)
+        yield last
+
+    def _draw(self, block: StepBlock) -> None:
         steps, losses, accuracies = block.curves()
         steps_per_epoch = 1 / self.epochs(1)
         epochs = [step / steps_per_epoch for step in steps]
         self.train_loss.extend(epochs, losses)
         self.train_accuracy.extend(epochs, accuracies)
-        yield last
 
     def _undo_after(self, step: int) -> None:
         """What was trained beyond that step happened in vain."""

@@ -1,0 +1,116 @@
+"""Two runs side by side: what came of them, and what differs in their recipes. For the command and the dashboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from engine.recipe import load_recipe
+from engine.resume import changes
+from engine.run_folder import RunFolder
+from wizard.followed import FollowedRun
+from wizard.summary import Summary, summary_of
+from wizard.words import UNKNOWN, count, duration, metric_name, moment, number, printable
+
+
+class Row(NamedTuple):
+    """One thing that both runs have, in words."""
+
+    name: str
+    left: str
+    right: str
+
+
+def results(left: Summary, right: Summary) -> list[Row]:
+    """How far each came, and what it reached."""
+    ours, theirs = dict(_results(left)), dict(_results(right))
+    return [Row(name, ours[name], theirs[name]) for name in ours]
+
+
+def recipe_changes(left: RunFolder, right: RunFolder) -> dict[str, tuple[Any, Any]]:
+    """ "schedule.lr" → its value in each run's recipe, for each key that differs. Raises RecipeError."""
+    return changes(load_recipe(left.recipe), load_recipe(right.recipe))
+
+
+def recipe_rows(changed: dict[str, tuple[Any, Any]]) -> list[Row]:
+    return [Row(key, _value(left), _value(right)) for key, (left, right) in changed.items()]
+
+
+def verdict(left: FollowedRun, right: FollowedRun) -> str:
+    """Which is better and by how much, or why that cannot be said; "" where one has no result yet."""
+    ours, theirs = left.state.best, right.state.best
+    if ours is None or theirs is None:
+        return ""
+    if why := _why_not_comparable(left, right):
+        return why
+    name, share = metric_name(ours.key_metric), ours.key - theirs.key
+    if round(100 * share, 1) == 0:
+        return f"Both reached the same {name}."
+    ahead = left if share > 0 else right
+    return f"{_name(ahead)} is ahead by {abs(100 * share):.1f} points of {name}{_in_clips(left, share)}."
+
+
+def as_document(left: FollowedRun, right: FollowedRun) -> dict[str, Any]:
+    """For `--json`: a summary each, every key that differs with both values, and the verdict."""
+    return {
+        "runs": [asdict(summary_of(run)) for run in (left, right)],
+        "recipe": {key: list(pair) for key, pair in recipe_changes(left.folder, right.folder).items()},
+        "verdict": verdict(left, right),
+    }
+
+
+def as_table(left: FollowedRun, right: FollowedRun) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of what `ftwiz compare` prints."""
+    rows = [*results(summary_of(left), summary_of(right)), *recipe_rows(recipe_changes(left.folder, right.folder))]
+    return ["", _name(left), _name(right)], [list(row) for row in rows]
+
+
+def _results(run: Summary) -> Iterator[tuple[str, str]]:
+    yield "status", run.status
+    yield "began", moment(run.began)
+    yield "epochs", f"{run.epoch}/{run.epochs}"
+    yield "best", run.best_in_words()
+    yield "val loss", UNKNOWN if run.best_loss is None else number(run.best_loss)
+    yield "took", UNKNOWN if run.seconds is None else duration(run.seconds)
+    yield "speed", UNKNOWN if run.clips_per_s is None else f"{number(run.clips_per_s, 3)} clips/s"
+    yield "parameters", UNKNOWN if run.parameters is None else f"{run.parameters / 1e6:.1f} million"
+
+
+def _value(value: Any) -> str:
+    return printable(value) if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _why_not_comparable(left: FollowedRun, right: FollowedRun) -> str:
+    ours, theirs, mine, other = left.state.started, right.state.started, left.state.best, right.state.best
+    if mine and other and mine.key_metric != other.key_metric:
+        names = " and ".join(metric_name(best.key_metric) for best in (mine, other))
+        return f"They are measured by different metrics, {names}, which do not compare."
+    if ours and theirs and sorted(ours.classes) != sorted(theirs.classes):
+        return "Their classes differ, so their results do not compare."
+    hashes = _validation_clips(left.folder), _validation_clips(right.folder)
+    if all(hashes) and hashes[0] != hashes[1]:
+        return "They were validated on different clips, so their results compare only roughly."
+    return ""
+
+
+def _validation_clips(run: RunFolder) -> str:
+    """The hash of the list of them; "" where it is not recorded."""
+    try:
+        found = json.loads(run.provenance.read_text(encoding="utf-8"))["clips"]["val"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return str(found)
+
+
+def _in_clips(run: FollowedRun, share: float) -> str:
+    """How many validation clips that is: with few of them, points look like more than they are."""
+    started, best = run.state.started, run.state.best
+    if started is None or best is None or best.key_metric != "top1" or not started.val_clips:
+        return ""
+    return f", {round(abs(share) * started.val_clips)} of {count(started.val_clips, 'validation clip')}"
+
+
+def _name(run: FollowedRun) -> str:
+    return printable(run.folder.path.resolve().name)
