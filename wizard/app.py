@@ -99,6 +99,7 @@ class WizardApp(StudioApp[None]):
         if isinstance(screen, WizardScreen):
             for decision in DECISIONS:
                 yield SystemCommand(f"Go to {decision.title}", decision.asks, partial(screen.go_to, decision.name))
+            yield from screen.step.commands()
             yield SystemCommand("Start afresh", "Put this draft aside", screen.action_afresh)
 
 
@@ -195,6 +196,8 @@ class WizardScreen(Screen[None]):
         step = self.step
         if isinstance(step, DatasetStep):
             step.looking, step.checked = self._looking, self.checked
+        elif isinstance(step, WeightsStep):
+            step.checked = self.checked
         if not isinstance(step, ReviewStep):
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)

@@ -20,10 +20,21 @@ from engine.atomic import write_text
 from engine.dataset.mirror import Mirror, mirror_of
 from engine.errors import DataError, RecipeError, UndecidedError, WeightsError
 from engine.learning_rate import lr_arithmetic
-from engine.recipe import PATH_KEYS, TABLES, Dataset, Recipe, changes_from, load_recipe, recipe_from
+from engine.recipe import (
+    PATH_KEYS,
+    TABLES,
+    Dataset,
+    Model,
+    Recipe,
+    changes_from,
+    load_recipe,
+    preset_names,
+    recipe_from,
+)
+from engine.recognizers import TITLES
 from engine.weights.published import PUBLISHED, Published
 from wizard.recipe_text import recipe_text
-from wizard.words import count
+from wizard.words import count, frames_of
 
 if TYPE_CHECKING:
     from engine.dataset.inspect import Inspection
@@ -101,22 +112,6 @@ class Decision:
     title: str
     asks: str
     questions: tuple[Question, ...]
-
-
-# The models that weights of one's own may belong to, by the modality of the data.
-MODELS = {
-    "rgb": {
-        "tsn-r50-kinetics400": "TSN, 3 frames",
-        "tsm-r50-kinetics400": "TSM, 8 frames in order",
-        "slowonly-r50-kinetics400": "SlowOnly, 8 frames",
-        "slowfast-r50-kinetics400": "SlowFast, 32 frames",
-        "x3d-m-kinetics400": "X3D-M, 16 frames",
-        "swin3d-t-kinetics400": "Video Swin, tiny, 32 frames",
-        "mvit-s-kinetics400": "MViTv2, small, 16 frames",
-        "videomae-b-kinetics400": "VideoMAE, ViT-B, 16 frames",
-    },
-    "flow": {"tsn-r50-kinetics400-flow": "TSN, 8 × 5 frames of flow"},
-}
 
 
 def _is_asked_for_labels(draft: Draft) -> bool:
@@ -214,7 +209,7 @@ DECISIONS: tuple[Decision, ...] = (
                 "model",
                 "The model that the parameters belong to.",
                 lambda draft: draft.value("start") in (OWN, SCRATCH),
-                lambda draft: MODELS[draft.modality],
+                lambda draft: {name: preset_title(name) for name in presets_for(draft.modality)},
             ),
         ),
     ),
@@ -279,6 +274,24 @@ def start_title(key: str) -> str:
 def published_for(key: str) -> Published | None:
     """The published checkpoint of a row; None for the rows that have none."""
     return next((published for published in PUBLISHED if published.preset == key), None)
+
+
+def presets_for(modality: str) -> list[str]:
+    """The models that weights of one's own, or none, may belong to."""
+    return [name for name in preset_names() if _preset(name).model.modality == modality]
+
+
+def preset_title(name: str) -> str:
+    """What to call a preset's model in one line; several presets may share a network."""
+    model = _preset(name).model
+    published = published_for(name)
+    return f"{published.name if published else model_title(model)}, {frames_of(model)} ({name})"
+
+
+def model_title(model: Model) -> str:
+    """TSN ResNet-50, CSN ir-ResNet-152."""
+    backbone = re.sub(r"resnet([0-9]+)", r"ResNet-\1", model.backbone)
+    return f"{TITLES[model.recognizer]} {backbone}"
 
 
 def is_cached(published: Published) -> bool:
@@ -425,6 +438,11 @@ class Draft:
         """The preset that the recipe extends: the weights decide it, since the model must match them."""
         start = self.value("start")
         return self.value("preset") if start in (OWN, SCRATCH) else str(start)
+
+    @property
+    def fitting_preset(self) -> Answer:
+        """The published start that suits the data best, whatever was chosen."""
+        return _fitting_preset(self)
 
     @property
     def base(self) -> Recipe:
@@ -719,8 +737,7 @@ def _infer_start(draft: Draft) -> Answer:
     backbone = draft.overrides.get("model.backbone", "resnet50")
     if backbone != "resnet50":
         return Answer(OWN, f"The published video checkpoints are of ResNet-50; for {backbone} there are ImageNet's.")
-    preset = _infer_preset(draft)
-    return Answer(preset.value, preset.why)
+    return _fitting_preset(draft)
 
 
 def _infer_source(draft: Draft) -> Answer:
@@ -733,6 +750,29 @@ def _infer_source(draft: Draft) -> Answer:
 
 
 def _infer_preset(draft: Draft) -> Answer:
+    """The model of weights of one's own is told by their name, where it is."""
+    if draft.value("start") == OWN and (named := preset_named_by(str(draft.value("source")), draft.modality)):
+        return named
+    return _fitting_preset(draft)
+
+
+def preset_named_by(source: str, modality: str = "rgb") -> Answer | None:
+    """The preset whose published file it is, or whose network the file's name begins with or holds; None where the
+    name says nothing."""
+    name = source.rstrip("/").replace("\\", "/").rpartition("/")[2].casefold()
+    for published in PUBLISHED:
+        if name and published.modality == modality and name == file_of(published).casefold():
+            return Answer(published.preset, f"the file is the published {published.name}")
+    words = re.split(r"[^a-z0-9]+", name)
+    best: tuple[int, str] = (0, "")
+    for preset in presets_for(modality):
+        own = preset.split("-")
+        if own[0] in words and (agreeing := sum(word in words for word in own)) > best[0]:
+            best = agreeing, preset
+    return Answer(best[1], f"by its name, which says {best[1].partition('-')[0]}") if best[0] else None
+
+
+def _fitting_preset(draft: Draft) -> Answer:
     if draft.modality == "flow":
         return Answer("tsn-r50-kinetics400-flow", "The frames are optical flow, which this one has learned from.")
     tsn, tsm = "tsn-r50-kinetics400", "tsm-r50-kinetics400"

@@ -24,6 +24,8 @@ from wizard.decisions import (
 )
 from wizard.words import count, quoted
 
+LONG_LIST = 12  # from here on, typing narrows a list down
+
 
 def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> None:
     """Ask, show the recipe, and write it on yes. Raises RecipeError; KeyboardInterrupt when the user gives up."""
@@ -117,7 +119,10 @@ def _answer(draft: Draft, question: Question, label: str = "") -> str:
     message = f"{label or question.label}{why}:"
     if question.choices:
         choices = [questionary.Choice(name, value) for value, name in question.choices(draft).items()]
-        text = questionary.select(message, choices, default=suggestion).unsafe_ask()
+        long = len(choices) > LONG_LIST
+        text = questionary.select(
+            message, choices, default=suggestion, use_search_filter=long, use_jk_keys=not long
+        ).unsafe_ask()
     elif question.key in ("data", "annotations"):
         text = questionary.path(message, default=suggestion, only_directories=True).unsafe_ask()
     else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widget import Widget
@@ -73,6 +73,10 @@ class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
 
     def show_rest(self, draft: Draft) -> None:
         """Bring what stands below the questions up to date."""
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers while this step is shown."""
+        yield from ()
 
     def first_focus(self) -> Widget | None:
         """Where typing starts: the first field with a problem, else the first field."""

@@ -1,0 +1,138 @@
+"""What the weights step offers: a row for each network to start from, found by words, ordered by a column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from engine.recipe import Model, load_recipe
+from engine.recognizers import TITLES
+from wizard.decisions import is_cached, model_title, presets_for, published_for, start_keys
+from wizard.words import frames_of
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A preset, and what its publisher says of the weights that belong to it (None: nothing is published).
+
+    top1: percent on what it was trained on. gflops: of what the network is given at once.
+    """
+
+    preset: str
+    name: str
+    model: Model
+    trained_on: str = ""
+    top1: float | None = None
+    size_mb: int | None = None
+    gflops: float | None = None
+    parameters_m: float | None = None
+    is_here: bool = False  # in the cache of downloads
+
+    @property
+    def family(self) -> str:
+        return TITLES[self.model.recognizer]
+
+    @property
+    def frames(self) -> str:
+        """What it sees of a clip, short: "8", "32 × 2" (32 frames, every 2nd), "8 × 5" (of flow)."""
+        if self.model.modality == "flow":
+            return f"{self.model.segments} × {self.model.flow_length}"
+        if not self.model.clip_len:
+            return str(self.model.segments)
+        return f"{self.model.clip_len} × {self.model.frame_interval}"
+
+    @property
+    def text(self) -> str:
+        """All that a search may name."""
+        size = f"{self.size_mb} mb" if self.size_mb else ""
+        where = "in cache" if self.is_here else "to download"
+        parts = (self.name, self.family, self.trained_on, self.preset, size, frames_of(self.model), where)
+        return " ".join(parts).casefold()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table. low_first: whether the smaller value is the better one, and stands first."""
+
+    title: str
+    value: Callable[[Offer], str | float | None]
+    low_first: bool = True
+
+
+COLUMNS = {
+    "model": Column("Model", lambda offer: offer.name.casefold()),
+    "preset": Column("Preset", lambda offer: offer.preset),
+    "trained_on": Column("Trained on", lambda offer: offer.trained_on.casefold() or None),
+    "top1": Column("Top-1", lambda offer: offer.top1, low_first=False),
+    "size": Column("Size", lambda offer: offer.size_mb),
+    "gflops": Column("GFLOPs", lambda offer: offer.gflops),
+    "parameters": Column("Params", lambda offer: offer.parameters_m),
+    "frames": Column("Frames", lambda offer: offer.model.frames),
+    "here": Column("Cached", lambda offer: not offer.is_here),
+}
+
+
+def published_offers(modality: str) -> list[Offer]:
+    """The networks with published weights, as the engine lists them."""
+    return [offer_of(key) for key in start_keys(modality) if published_for(key)]
+
+
+def model_offers(modality: str) -> list[Offer]:
+    """Every network, for weights of one's own or for none: what is published with it does not matter."""
+    offers = [offer_of(name) for name in presets_for(modality)]
+    return [Offer(of.preset, of.name, of.model, gflops=of.gflops, parameters_m=of.parameters_m) for of in offers]
+
+
+def offer_of(preset: str) -> Offer:
+    """The row of a preset."""
+    model, published = _model_of(preset), published_for(preset)
+    if not published:
+        return Offer(preset, model_title(model), model)
+    return Offer(
+        preset,
+        published.name,
+        model,
+        published.pretrained_on,
+        published.top1,
+        published.size_mb,
+        published.gflops,
+        published.parameters_m,
+        is_cached(published),
+    )
+
+
+@cache
+def _model_of(preset: str) -> Model:
+    return load_recipe(preset).model
+
+
+def families(offers: Iterable[Offer]) -> dict[str, int]:
+    """How many networks there are of each family, the largest family first."""
+    counts: dict[str, int] = {}
+    for offer in offers:
+        counts[offer.family] = counts.get(offer.family, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def matching(offers: Iterable[Offer], words: str) -> list[Offer]:
+    """Those that every word of the search is found in, in any order."""
+    wanted = words.casefold().split()
+    return [offer for offer in offers if all(word in offer.text for word in wanted)]
+
+
+def ordered(offers: Sequence[Offer], column: str) -> list[Offer]:
+    """By a column, the better value first; what has no value comes last."""
+    of = COLUMNS[column]
+    known = [(value, offer) for offer in offers if (value := of.value(offer)) is not None]
+    known.sort(key=lambda pair: pair[0], reverse=not of.low_first)
+    return [offer for _value, offer in known] + [offer for offer in offers if of.value(offer) is None]
+
+
+def best_first(offers: Iterable[Offer], suggested: str, unfit: Collection[str]) -> list[Offer]:
+    """The suggestion, then what fits the data by its accuracy, then the rest; `unfit` are presets that do not fit."""
+
+    def rank(offer: Offer) -> tuple[bool, bool, float]:
+        return offer.preset != suggested, offer.preset in unfit, -(offer.top1 or 0)
+
+    return sorted(offers, key=rank)
