@@ -20,7 +20,7 @@ from engine.recipe import Recipe, document_of
 
 _HASHES_A_NAME = 5
 CHANGED = "is damaged: its content is not what was saved (its sha256 is not in provenance.json)"
-_PACKAGES = ("ftwiz", "torch", "torchvision", "torchmetrics", "numpy", "decord", "av")
+_PACKAGES = ("ftwiz", "torch", "torchvision", "torchmetrics", "numpy", "decord", "av", "transformers")
 
 
 def write_provenance(

@@ -9,7 +9,11 @@ schemas is enough. Where the operators are there already (a matching build), thi
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -40,12 +44,35 @@ def _declare_missing_schemas() -> torch.library.Library | None:
     return library
 
 
+class _Nothing(ModuleType):
+    """A module in which every name is None."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+@contextmanager
+def _without_transformers() -> Iterator[None]:
+    """Where the transformers library is installed, torchmetrics imports it for its metrics of text: more than a second
+    that few trainings need. Inside this, it gets nothing instead."""
+    if "transformers" in sys.modules:
+        yield
+        return
+    sys.modules["transformers"] = _Nothing("transformers")
+    try:
+        yield
+    finally:
+        del sys.modules["transformers"]
+
+
 _load_compiled_operators()
 LIBRARY = _declare_missing_schemas()  # the declarations live as long as this object; None: nothing was missing
 
 # Only now can it be imported; torchmetrics imports it too.
-import torchmetrics.classification  # noqa: E402
 import torchvision  # noqa: E402
 import torchvision.transforms.v2  # noqa: E402
+
+with _without_transformers():
+    import torchmetrics.classification
 
 __all__ = ["torchmetrics", "torchvision"]

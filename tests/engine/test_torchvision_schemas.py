@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def run(code: str, beside: Path | None = None) -> str:
+    path = os.pathsep.join(str(place) for place in [beside, *sys.path] if place)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -48,3 +53,14 @@ print(torchvision_schemas.LIBRARY is None, hasattr(torchvision_schemas.torchvisi
         )
         == "True True"
     )
+
+
+@pytest.mark.slow
+def test_transformers_is_not_imported_along_with_torchmetrics(tmp_path: Path) -> None:
+    """torchmetrics would, where it is installed: here by a package that ends the process."""
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "transformers-9.0.0.dist-info").mkdir()
+    (tmp_path / "transformers-9.0.0.dist-info" / "METADATA").write_text("Name: transformers\nVersion: 9.0.0\n")
+    found = "import sys\nfrom engine.torchvision_schemas import torchmetrics\nprint('transformers' in sys.modules)"
+    assert run(found, beside=tmp_path) == "False"
