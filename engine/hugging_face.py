@@ -1,19 +1,24 @@
-"""What a folder of a Hugging Face video classifier says of it: the network (config.json), and the frames that it takes
-(preprocessor_config.json). Torch-free; `engine/model/hugging_face.py` builds the network.
+"""What the folder of a Hugging Face video classifier, or its repository on the Hub, says of it: the network
+(config.json), and the frames that it takes (preprocessor_config.json). Torch-free; `engine/model/hugging_face.py`
+builds the network.
 
-    config = read_config(Path("videomae-base-finetuned-kinetics"))
-    frames_and_size(config)  # (16, 224)
+    config, processor = described("videomae-base-finetuned-kinetics")
+    network = read_config(config)
+    frames_and_size(network)  # (16, 224)
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.errors import RecipeError
+from engine.errors import RecipeError, WeightsError
+
+if TYPE_CHECKING:
+    from engine.weights.hub import HubSource
 
 CONFIG = "config.json"
 # The first that is there: a processor for videos (transformers 5), an image processor (4), both in one.
@@ -33,17 +38,56 @@ _TITLES = {"videomae": "VideoMAE", "vivit": "ViViT", "timesformer": "TimeSformer
            "videoprism_vision_model": "VideoPrism"}  # fmt: skip
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a folder. Raises RecipeError where there is none, or it names no kind of network."""
+def described(source: str, mirror: Sequence[str] = ()) -> tuple[Path, Path | None]:
+    """The config.json and the processor's file, None where there is none, of a folder or of hf://ORG/REPO, which they
+    are fetched from once. Raises RecipeError where it is not the one or the other."""
+    if "://" not in source:
+        return _in_folder(Path(source))
+    from engine.weights.hub import hub_source  # and with it all that the network needs
+
+    try:
+        hub = hub_source(source)
+        if not hub or hub.file:
+            raise RecipeError(f'[model] backbone = "{source}" is no model: give its folder, or hf://ORG/REPO.')
+        return _on_the_hub(hub, mirror)
+    except WeightsError as error:
+        raise RecipeError(f"[model] backbone: {error}") from None
+
+
+def _in_folder(folder: Path) -> tuple[Path, Path | None]:
     if not folder.is_dir():
         raise RecipeError(
             f'[model] backbone = "{folder}" is no folder; give the folder of a model of Hugging Face transformers, '
             "with its config.json and model.safetensors, or hf://ORG/REPO."
         )
-    config = _document(folder / CONFIG)
-    if not config:
+    if not (folder / CONFIG).is_file():
         raise RecipeError(f"{folder} is not a model of Hugging Face transformers: it has no {CONFIG}.")
-    return checked_config(config, str(folder / CONFIG))
+    return folder / CONFIG, next((folder / name for name in PROCESSORS if (folder / name).is_file()), None)
+
+
+def _on_the_hub(hub: HubSource, mirror: Sequence[str]) -> tuple[Path, Path | None]:
+    from engine.weights.fetch import NotThere
+    from engine.weights.hub import fetch_file
+
+    config = fetch_file(hub, CONFIG, mirror=mirror)
+    for name in PROCESSORS:
+        try:
+            return config, fetch_file(hub, name, mirror=mirror)
+        except NotThere:
+            continue
+    return config, None
+
+
+def has_weights(source: str) -> bool:
+    """Whether a folder holds the weights of its network; of the Hub one is told when they are fetched."""
+    from engine.weights.hub import WEIGHT_FILES
+
+    return "://" in source or any((Path(source) / name).is_file() for name in WEIGHT_FILES)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.json. Raises RecipeError where it cannot be read, or names no kind of network."""
+    return checked_config(_document(path), str(path))
 
 
 def checked_config(config: Any, called: str) -> dict[str, Any]:
@@ -88,20 +132,18 @@ def for_clips_of(config: Mapping[str, Any], frames: int, size: int) -> dict[str,
     return changed
 
 
-def normalisation(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The processor's file in a folder, and what it says in the recipe's words: `model.mean` and `model.std` of RGB
-    values 0..255, `dataset.short_side` and `dataset.frame_size` in pixels. A folder without one says nothing."""
-    for name in PROCESSORS:
-        if processor := _document(folder / name):
-            return folder / name, _in_our_words(processor.get("video_processor") or processor)
-    return folder, {}
+def normalisation(processor: Path | None) -> dict[str, Any]:
+    """What a processor's file says, in the recipe's words: `model.mean` and `model.std` of RGB values 0..255,
+    `dataset.short_side` and `dataset.frame_size` in pixels."""
+    document = _document(processor) if processor else {}
+    return _in_our_words(document.get("video_processor") or document)
 
 
 def classes_beside(weights: Path) -> tuple[str, ...]:
     """The class names in the config.json beside a weights file, in the order of their ids; () where it names none."""
     try:
         names = _document(weights.parent / CONFIG).get("id2label")
-    except RecipeError:  # of somebody else: not every config.json is a network's
+    except RecipeError:  # there is none, or it is somebody else's
         return ()
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         return ()
@@ -110,11 +152,9 @@ def classes_beside(weights: Path) -> tuple[str, ...]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """A JSON object; {} where there is no such file. Raises RecipeError where it cannot be read."""
+    """A JSON object. Raises RecipeError where it cannot be read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path} cannot be read as JSON: {error}.") from None
     if not isinstance(document, dict):

@@ -160,7 +160,7 @@ class Model(Table):
     _s, _m, _l; csn: ir-resnet152, ip-resnet152 (or 50, 101); swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l,
     mvit_v1_b; timesformer: divided_space_time, joint_space_time, space_only; videomae: vit_small_p16, vit_base_p16,
     vit_large_p16, vit_huge_p16; transformers: the folder of a video classifier of Hugging Face transformers (with its
-    config.json), or hf://ORG/REPO."""
+    config.json), or hf://ORG/REPO, which say what [model], [dataset] and [weights] leave open."""
     backbone_config: BackboneConfig = ""
     """transformers: the network as its config.json describes it, so that a run can do without the folder. Empty: taken
     from there."""
@@ -769,11 +769,12 @@ def _with_the_networks_folder(layers: list[_Layer]) -> list[_Layer]:
             f'{_where(layers, "model.recognizer")}: [model] recognizer = "transformers" needs backbone: the folder of '
             "a model with its config.json, or hf://ORG/REPO."
         )
-    if "://" in backbone or _said(layers[place:], "model", "backbone_config"):
+    if _said(layers[place:], "model", "backbone_config"):
         return layers
-    folder = Path(_beside(naming, backbone)).expanduser()
+    source = os.path.expanduser(_beside(naming, backbone))
     try:
-        config, (processor, words) = hugging_face.read_config(folder), hugging_face.normalisation(folder)
+        config_file, processor = hugging_face.described(source, _mirrors_in(layers))
+        config, words = hugging_face.read_config(config_file), hugging_face.normalisation(processor)
     except RecipeError as error:
         raise RecipeError(f"{naming.where('model.backbone')}: {error}") from None
     frames, size = hugging_face.frames_and_size(config)
@@ -784,14 +785,13 @@ def _with_the_networks_folder(layers: list[_Layer]) -> list[_Layer]:
         f"model.{table}": frames,
         "dataset.frame_size": size,
         "dataset.short_side": max(size or 0, Dataset.model_fields["short_side"].default),
+        "weights.load_from": source if hugging_face.has_weights(source) else "",
     }
     said = [
-        _layer_of(str(folder / hugging_face.CONFIG), {key: value for key, value in of_config.items() if value}),
-        _layer_of(str(processor), {key: value for key, value in words.items() if key != "dataset.frame_size"}),
+        _layer_of(str(config_file), {key: value for key, value in of_config.items() if value is not None}),
+        _layer_of(str(processor or ""), {key: value for key, value in words.items() if key != "dataset.frame_size"}),
     ]
-    naming = replace(
-        naming, document={**naming.document, "model": {**naming.document["model"], "backbone": str(folder)}}
-    )
+    naming = replace(naming, document={**naming.document, "model": {**naming.document["model"], "backbone": source}})
     return [*layers[:place], *said, naming, *layers[place + 1 :]]
 
 
@@ -799,6 +799,14 @@ def _said(layers: list[_Layer], table: str, key: str) -> Any:
     """What the deepest of these layers says of a key; None where none does."""
     tables = [layer.document.get(table) for layer in layers]
     return next((values[key] for values in reversed(tables) if isinstance(values, Mapping) and key in values), None)
+
+
+def _mirrors_in(layers: list[_Layer]) -> tuple[str, ...]:
+    """[weights] mirror, before the whole recipe is validated; () where it is wrong, which is told then."""
+    try:
+        return tuple(_mirror(rule) for rule in _mirrors(_said(layers, "weights", "mirror") or ()))
+    except (ValueError, TypeError, AttributeError):
+        return ()
 
 
 def _where(layers: list[_Layer], key: str) -> str:

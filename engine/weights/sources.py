@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.errors import WeightsError
 from engine.weights.fetch import Progress, fetch, refuse_impostor
-from engine.weights.hub import fetch_weights, hub_source
+from engine.weights.hub import WEIGHT_FILES, fetch_weights, hub_source
 
 _OF_A_RUN = re.compile(r"(?P<folder>.+):(?P<name>best|last|epoch-\d+)")
 
@@ -60,9 +60,15 @@ def _checkpoint_of_run(folder: Path) -> Path:
     for name in ("best.pt", "last.pt"):
         if (checkpoint := folder / "checkpoints" / name).is_file():
             return checkpoint
+    for name in WEIGHT_FILES:  # of a folder as Hugging Face's libraries save a model
+        if (weights := folder / name).is_file():
+            return weights
     if (folder / "recipe.toml").is_file():
         raise WeightsError(f"The run {folder} has not saved a checkpoint yet; wait for its first, or name another run.")
-    raise WeightsError(f"{folder} is a folder without checkpoints/best.pt; name a weights file or the folder of a run.")
+    raise WeightsError(
+        f"{folder} is a folder without checkpoints/best.pt or model.safetensors; name a weights file or the folder of "
+        "a run."
+    )
 
 
 def _named_checkpoint(run: Path, name: str) -> Path:

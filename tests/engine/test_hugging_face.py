@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from engine.errors import RecipeError
+from engine.checkpoint import load_checkpoint
+from engine.dataset.augment import normalise
+from engine.errors import RecipeError, WeightsError
+from engine.events import LogReader, WeightsLoaded
 from engine.hugging_face import as_text, classes_beside, from_text, normalisation, read_config
+from engine.lora import add_corrections, merged
 from engine.model import build_model
 from engine.recipe import Recipe, load_recipe, recipe_from, resolve_recipe, save_recipe, with_absolute_paths
+from engine.run_folder import RunFolder, create_run_folder
+from engine.schedule import set_frozen
+from engine.train import fit
 from engine.weights.load import load_weights
+from tests.clips import make_dataset, write_recipe
 from tests.engine.networks import CLASSES, CONFIGS, describe, save_network
+from tests.engine.test_clip_models import parameters_by_stage
+from tests.engine.weights.file_server import Site, serve
+from tests.test_clip_run import ftwiz
 
 # --- what a folder says; the library is not needed --------------------------------------------------------------------
 
@@ -84,7 +97,7 @@ def test_a_runs_recipe_needs_the_folder_no_more(tmp_path: Path) -> None:
     ],
 )
 def test_the_processors_arithmetic(tmp_path: Path, processor: dict[str, Any], mean: Any, std: Any) -> None:
-    words = normalisation(describe(tmp_path / "videomae", **processor))[1]
+    words = normalisation(describe(tmp_path / "videomae", **processor) / "preprocessor_config.json")
     assert words["model.mean"] == pytest.approx(mean)
     assert std is None or words["model.std"] == pytest.approx(std)
 
@@ -138,7 +151,7 @@ def test_class_names_beside_the_weights(tmp_path: Path) -> None:
     numbered = describe(tmp_path / "numbered", config={"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
     assert classes_beside(numbered / "model.safetensors") == ()
     assert classes_beside(tmp_path / "model.safetensors") == ()
-    assert read_config(numbered)["model_type"] == "videomae"
+    assert read_config(numbered / "config.json")["model_type"] == "videomae"
 
 
 def test_without_the_library_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +170,6 @@ def recipe_of(folder: Path, num_classes: int = len(CLASSES), **tables: dict[str,
     document = {
         "model": {"recognizer": "transformers", "backbone": str(folder), **tables.pop("model", {})},
         "head": {"num_classes": num_classes, **tables.pop("head", {})},
-        "weights": {"load_from": str(folder / "model.safetensors")},
         **tables,
     }
     return recipe_from(document)
@@ -180,12 +192,202 @@ def test_the_librarys_logits_of_its_own_pixel_values(kind: str, tmp_path: Path) 
 
     from transformers import VideoMAEVideoProcessor
 
-    from engine.dataset.augment import normalise
-
     clips = torch.randint(256, (2, recipe.model.frames, 3, 36, 36), dtype=torch.uint8)
     processor = VideoMAEVideoProcessor.from_pretrained(tmp_path / kind)
     pixel_values = processor(list(clips), return_tensors="pt")["pixel_values"]
     ours = normalise(clips[..., 2:34, 2:34], recipe.model)  # the centre
     torch.testing.assert_close(ours, pixel_values, rtol=1e-5, atol=1e-5)
     with torch.inference_mode():
-        torch.testing.assert_close(model(pixel_values), theirs(pixel_values).logits, rtol=2e-6, atol=2e-6)
+        logits = theirs(pixel_values).logits
+        torch.testing.assert_close(model(pixel_values), logits, rtol=2e-6, atol=2e-6)
+        assert (model(pixel_values.flip(-1)) - logits).abs().max() > 1e-4, "mirrored, as a control"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_head_on_the_same_backbone(kind: str, tmp_path: Path) -> None:
+    theirs = save_network(tmp_path / kind, kind)
+    recipe = recipe_of(tmp_path / kind, num_classes=7, head={"init_std": 0.5})
+    model = build_model(recipe)
+    report = load_weights(model, recipe.weights.load_from, recipe)
+    assert (
+        f"re-initialised 2 of {report.total} tensors: head 5 → 7 (expected: the class count differs)" in report.lines()
+    )
+    assert 0.3 < model.head.fc.weight.std() < 0.7
+    key = next(key for key in theirs.state_dict() if key.endswith("projection.weight") or key.endswith("proj.weight"))
+    assert torch.equal(model.state_dict()[f"backbone.{key}"], theirs.state_dict()[key])
+    assert set(model.state_dict()) == {note.name for note in (*report.kept, *report.reinitialised)}
+    stages = parameters_by_stage(model)
+    assert len(stages) == 3 + (kind == "vjepa2") and "embeddings" in stages[0][0], "of V-JEPA 2, its pooler too"
+    assert all(f".{number}." in name or "norm" in name for number in (0, 1) for name in stages[1 + number])
+
+
+@pytest.mark.parametrize("kind", ["videomae", "vivit"])
+def test_files_of_older_versions_and_of_the_network_alone(kind: str, tmp_path: Path) -> None:
+    """The names of transformers 4, in which most models on the Hub are."""
+    theirs = save_network(tmp_path / kind, kind)
+    older = {
+        "videomae": ((".query.bias", ".q_bias"), (".value.bias", ".v_bias")),
+        "vivit": (
+            ("vivit.layers.", "vivit.encoder.layer."), ("attention.o_proj.", "attention.output.dense."),
+            ("attention.q_proj.", "attention.attention.query."), ("attention.k_proj.", "attention.attention.key."),
+            ("attention.v_proj.", "attention.attention.value."),
+            ("mlp.fc1.", "intermediate.dense."), ("mlp.fc2.", "output.dense."),
+        ),
+    }[kind]  # fmt: skip
+    state = theirs.state_dict()
+    for new, old in older:
+        state = {key.replace(new, old): value for key, value in state.items()}
+    assert set(state) != set(theirs.state_dict())
+    torch.save(state, tmp_path / "whole.bin")
+    torch.save({key.removeprefix(f"{kind}."): value for key, value in state.items()}, tmp_path / "alone.bin")
+    recipe = recipe_of(tmp_path / kind)
+    for name in ("whole.bin", "alone.bin"):
+        model = build_model(recipe)
+        report = load_weights(model, str(tmp_path / name), recipe)
+        assert report.backbone_share == 1.0 and not report.dropped and not report.missing
+        assert all(
+            torch.equal(model.state_dict()[f"backbone.{key}"], value)
+            for key, value in theirs.state_dict().items()
+            if not key.startswith("classifier.")
+        )
+
+
+def test_the_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    save_network(tmp_path / "vivit", "vivit")
+    save_network(tmp_path / "timesformer", "timesformer")
+    recipe = recipe_of(tmp_path / "vivit", weights={"load_from": str(tmp_path / "timesformer")})
+    with pytest.raises(WeightsError, match=r"only 0 of the backbone's .* were found"):
+        load_weights(build_model(recipe), recipe.weights.load_from, recipe)
+
+
+def test_frames_of_another_number_or_size(tmp_path: Path) -> None:
+    """What is computed is computed for them; what was learnt for others is refused."""
+    for kind in ("videomae", "vjepa2", "vivit"):
+        save_network(tmp_path / kind, kind)
+        recipe = recipe_of(tmp_path / kind, model={"clip_len": 6}, dataset={"frame_size": 48, "short_side": 48})
+        model = build_model(recipe).eval()
+        if kind == "vivit":
+            with pytest.raises(
+                WeightsError, match=r"trained on clips of another length or size; use its \[model\] clip_"
+            ):
+                load_weights(model, recipe.weights.load_from, recipe)
+        else:
+            assert load_weights(model, recipe.weights.load_from, recipe).backbone_share == 1.0
+        with torch.inference_mode():
+            assert model(torch.randn(1, 6, 3, 48, 48)).shape == (1, 5)
+    with pytest.raises(RecipeError, match=r"cannot take 1 frames of 20 x 20; its config.json says 4 of 32 x 32 \("):
+        build_model(recipe_of(tmp_path / "vivit", model={"clip_len": 1}, dataset={"frame_size": 20}))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"model_type": "bert"}, 'is of model_type "bert", which the installed transformers does not classify videos'),
+        ({"model_type": "invented"}, 'is of model_type "invented"'),
+        ({"model_type": "videomae", "hidden_size": 33}, "transformers builds no videomae from"),
+        ({"model_type": "videomae", "hidden_size": "wide"}, "transformers builds no videomae from"),
+    ],
+)
+def test_a_config_that_the_library_cannot_use(tmp_path: Path, config: dict[str, Any], sentence: str) -> None:
+    pytest.importorskip("transformers")
+    folder = describe(tmp_path / "videomae", config=config)
+    with pytest.raises(RecipeError) as caught:
+        build_model(recipe_of(folder))
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def write_training(folder: Path, kind: str = "videomae", **tables: str) -> Path:
+    model = f'recognizer = "transformers"\nbackbone = "{kind}"\nsegments = 4'
+    return write_recipe(folder / "recipe.toml", make_dataset(folder / "clips"), **{"model": model, **tables})
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_bit_for_bit_without_the_folder(tmp_path: Path) -> None:
+    save_network(tmp_path / "vivit", "vivit", hidden_dropout_prob=0.1)
+    schedule = "epochs = 2\nema = 0.5\nlayer_decay = 0.8\nfreeze = 'stem'\noptimizer = 'adamw'"
+    recipe = load_recipe(write_training(tmp_path, "vivit", schedule=schedule))
+    run = create_run_folder(recipe, tmp_path / "run", datetime.now())
+    whole = fit(load_recipe(run.recipe), run.path)
+    before, after = load_checkpoint(run.checkpoints / "epoch-001.pt"), load_checkpoint(run.checkpoints / "last.pt")
+    stem, block = "backbone.vivit.embeddings.cls_token", "backbone.vivit.layers.1.mlp.fc1.weight"
+    assert torch.equal(before["model"][stem], after["model"][stem]), "the stem is frozen"
+    assert not torch.equal(before["model"][block], after["model"][block])
+
+    shutil.rmtree(tmp_path / "vivit")
+    for name in ("last.pt", "last-previous.pt", "best.pt", "epoch-002.pt"):
+        (run.checkpoints / name).unlink()
+    again = fit(load_recipe(run.recipe), run.path, resume=True)
+    for one, other in ((whole.model, again.model), (whole.model_to_measure, again.model_to_measure)):
+        assert all(torch.equal(value, other.state_dict()[key]) for key, value in one.state_dict().items())
+    report = load_weights(build_model(again.recipe), str(run.path), again.recipe)  # as the start of another run
+    assert report.backbone_share == 1.0 and not report.dropped and not report.reinitialised
+
+
+@pytest.mark.parametrize("kind", ["videomae", "timesformer"])
+def test_corrections_beside_every_linear_layer(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    save_network(tmp_path / kind, kind)
+    recipe = recipe_of(tmp_path / kind, schedule={"lora": 2})
+    model = build_model(recipe).eval()
+    linear = sum(isinstance(part, torch.nn.Linear) for part in model.backbone.modules())
+    frames = torch.randn(1, 4, 3, 32, 32)
+    before = model(frames)
+    add_corrections(model, recipe)
+    torch.testing.assert_close(model.eval()(frames), before)
+    set_frozen(model.train(), recipe.schedule, epoch=1)
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert len(learning) == 2 * linear + 2 and all(".lora_" in name or name.startswith("head.") for name in learning)
+    model(frames).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+    plain = build_model(recipe)
+    plain.load_state_dict(merged(model.state_dict()))
+
+
+@pytest.mark.slow
+def test_from_the_hub_to_a_test_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ftwiz run` and `ftwiz test`, each a process: fetched once, trained, measured; then the Hub is not needed."""
+    save_network(tmp_path / "saved", "timesformer")
+    files = {f"/org/tiny/resolve/main/{file.name}": file.read_bytes() for file in (tmp_path / "saved").iterdir()}
+    for name, value in {"TORCH_HOME": tmp_path / "torch", "HF_HOME": tmp_path / "hf", "no_proxy": "*"}.items():
+        monkeypatch.setenv(name, str(value))
+    recipe = write_training(
+        tmp_path, model='recognizer = "transformers"\nbackbone = "hf://org/tiny"\nsegments = 4', run="test_crops = 3\nworkers = 1"
+    )
+    with serve(Site(files=files)) as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.address)
+        done = ftwiz("run", str(recipe), "--run-dir", "run", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len([path for path, _ in site.asked if path in files]) == len(files), "each file once"
+    run = RunFolder(tmp_path / "run")
+    (loaded,) = (event for event in LogReader(run.events).read() if isinstance(event, WeightsLoaded))
+    assert loaded.source == "hf://org/tiny" and loaded.report[0].startswith("TimeSformer tiny from ")
+    assert loaded.backbone_share == 1.0 and "head 5 → 3" in loaded.report[2]
+    assert any(line.startswith("the file knows 5 classes: bowing, clapping, diving") for line in loaded.report)
+    shutil.rmtree(tmp_path / "torch")
+    tested = ftwiz("test", "run", cwd=tmp_path)
+    assert tested.returncode == 0, tested.stderr
+    assert "6 clips, 4 frames × 3 crops" in tested.stderr
+
+
+def test_the_hub_says_what_it_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCH_HOME": tmp_path / "torch", "HF_HOME": tmp_path / "hf", "no_proxy": "*"}.items():
+        monkeypatch.setenv(name, str(value))
+    recipe = {"model": {"recognizer": "transformers", "backbone": "hf://org/tiny"}}
+    with serve(Site(files={})) as site:
+        monkeypatch.setenv("HF_ENDPOINT", site.address)
+        with pytest.raises(
+            RecipeError, match=r"\[model\] backbone: .*/org/tiny/resolve/main/config.json does not exist"
+        ):
+            recipe_from(recipe)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RecipeError, match="cannot be reached"):
+        recipe_from(recipe)
+    recipe["model"]["backbone"] = "https://example.org/tiny"
+    with pytest.raises(RecipeError, match=r"is no model: give its folder, or hf://ORG/REPO"):
+        recipe_from(recipe)
+    # Everything said: nothing is asked.
+    text = '{"model_type": "vivit", "num_frames": 4}'
+    assert recipe_from({"model": {**recipe["model"], "backbone_config": text}}).model.backbone_config == text
