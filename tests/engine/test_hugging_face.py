@@ -354,7 +354,9 @@ def test_from_the_hub_to_a_test_report(tmp_path: Path, monkeypatch: pytest.Monke
     for name, value in {"TORCH_HOME": tmp_path / "torch", "HF_HOME": tmp_path / "hf", "no_proxy": "*"}.items():
         monkeypatch.setenv(name, str(value))
     recipe = write_training(
-        tmp_path, model='recognizer = "transformers"\nbackbone = "hf://org/tiny"\nsegments = 4', run="test_crops = 3\nworkers = 1"
+        tmp_path,
+        model='recognizer = "transformers"\nbackbone = "hf://org/tiny"\nsegments = 4',
+        run="test_crops = 3\nworkers = 1",
     )
     with serve(Site(files=files)) as site:
         monkeypatch.setenv("HF_ENDPOINT", site.address)
