@@ -6,6 +6,7 @@ print(*report.lines(), sep="\\n")
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 import zipfile
@@ -27,8 +28,10 @@ from engine.recognizers import TITLES
 from engine.weights.dialects import arranged, classes_in, for_clips, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
+from engine.weights.hub import shards_of
 from engine.weights.named import address_of
 from engine.weights.report import AVERAGED, COUNTER, LoadReport, Shape, TensorNote, percent, rows_of, shape_text
+from engine.weights.safetensors_file import is_safetensors, read_safetensors
 from engine.weights.sources import locate
 
 
@@ -49,8 +52,8 @@ def load_weights(
 ) -> LoadReport:
     """Put what `source` holds into `model`, in place; the head only where it has the same classes.
 
-    source: a file, a run folder, an http(s) address or torchvision://NAME. Raises WeightsError, the model untouched,
-    where it cannot be fetched or read, has other shapes, or holds less than half of the backbone.
+    source: whatever [weights] load_from takes. Raises WeightsError, the model untouched, where it cannot be fetched or
+    read, has other shapes, or holds less than half of the backbone.
     """
     plan, report = _planned(model, source, recipe, backbone_only, on_progress)
     state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
@@ -71,7 +74,7 @@ def _planned(
 ) -> tuple[_Plan, LoadReport]:
     path = locate(address_of(source), on_progress, recipe.weights.mirror)
     document = read_checkpoint(path)
-    if not is_as_saved(path, sha256 := sha256_of(path)):
+    if not is_as_saved(path, sha256 := _sha256_of_all(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
     plan = _plan(model, _tensors(document, path), classes_in(document) or classes_beside(path), recipe, backbone_only)
     doubts = _refuse_or_doubt(plan, path, recipe)
@@ -98,6 +101,14 @@ def _planned(
 
 
 # --- reading a file ---------------------------------------------------------------------------------------------------
+
+
+def _sha256_of_all(path: Path) -> str:
+    """Of the file; of an index, of the list of its files' own, so that it stands for the weights."""
+    if not path.name.endswith(".index.json"):
+        return sha256_of(path)
+    of_each = "".join(f"{sha256_of(path.with_name(name))}  {name}\n" for name in shards_of(path))
+    return hashlib.sha256(of_each.encode()).hexdigest()
 
 
 class _Inert:
@@ -131,14 +142,23 @@ _HARMLESS: list[Any] = [
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The document in a checkpoint, tensors on the CPU (mapped from the file where it allows that).
+    """The document in a checkpoint, tensors on the CPU (mapped from the file where it allows that); of an index, what
+    the files beside it hold together.
 
     Executes nothing that the file says. Raises WeightsError where it is not a checkpoint, is damaged, or needs code.
     """
+    if path.name.endswith(".index.json"):
+        return {
+            key: tensor for name in shards_of(path) for key, tensor in read_checkpoint(path.with_name(name)).items()
+        }
     try:
+        if is_safetensors(path):
+            return dict(read_safetensors(path))
         is_zip = zipfile.is_zipfile(path)
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings(action="ignore"):
             document = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except WeightsError:
+        raise
     except Exception as error:  # whatever bytes a stranger's file holds: torch raises a dozen kinds
         raise WeightsError(_why_unreadable(path, error)) from None
     if not isinstance(document, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from engine.checkpoint import save_checkpoint
@@ -27,6 +29,9 @@ from engine.weights.load import LoadReport, initialise, load_weights, read_check
 from engine.weights.named import address_of
 from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
+
+# after engine.model, which prepares torchvision's import
+from torchvision import models  # isort: skip
 
 State = dict[str, torch.Tensor]
 
@@ -252,6 +257,53 @@ def test_a_model_does_not_hang_on_the_file(tmp_path: Path) -> None:
     with open(source, "r+b") as file:
         file.write(bytes(os.path.getsize(source)))
     assert agree(model, state)
+
+
+# --- safetensors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "downloaded"])
+def test_safetensors(tmp_path: Path, name: str) -> None:
+    recipe = recipe_for()
+    state = trained(recipe)
+    save_file(mmaction_state(state), tmp_path / name, metadata={"format": "pt"})
+    model = model_for(recipe)
+    report = load_weights(model, str(tmp_path / name), recipe)
+    assert agree(model, state)
+    assert report.dialect == "MMAction2 names"
+
+
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    """One index, two files beside it; the report's sha256 stands for the tensors, not for the index."""
+    recipe = recipe_for()
+    state = trained(recipe)
+    keys = sorted(state)
+    halves = {"model-1.safetensors": keys[::2], "model-2.safetensors": keys[1::2]}
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {key: name for name, half in halves.items() for key in half}}))
+    hashes = set()
+    for factor in (1, 2):
+        for name, half in halves.items():
+            save_file({key: state[key] * factor for key in half}, tmp_path / name)
+        model = model_for(recipe)
+        hashes.add(load_weights(model, str(index), recipe).sha256)
+        assert agree(model, {key: value * factor for key, value in state.items()})
+    assert len(hashes) == 2
+    (tmp_path / "model-2.safetensors").unlink()
+    assert "model-2.safetensors cannot be read: No such file" in refused(recipe, str(index))
+
+
+def test_broken_safetensors(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    save_file(trained(recipe_for()), file)
+    whole = file.read_bytes()
+    for content in (whole[:-1000], whole[:20], whole[:4], b"not one at all" * 9, whole[:8] + b"?" + whole[9:]):
+        file.write_bytes(content)
+        assert "x.safetensors is cut off or damaged" in refused(recipe_for(), str(file))
+    save_file({"a": torch.tensor([float("nan")])}, file)
+    assert "only 0 of the backbone's" in refused(recipe_for(), str(file))
+    saved(trained(recipe_for()), file)
+    assert "was written by torch.save, not as safetensors; rename it" in refused(recipe_for(), str(file))
 
 
 # --- class names ------------------------------------------------------------------------------------------------------
@@ -502,6 +554,9 @@ def test_torchvisions_names_lead_to_its_addresses() -> None:
     assert address_of("torchvision://resnet50.IMAGENET1K_V2") == second
     assert address_of("torchvision://ResNet50_Weights.IMAGENET1K_V2") == second
     assert address_of("torchvision://r2plus1d_18") == "https://download.pytorch.org/models/r2plus1d_18-91a641e6.pth"
+    assert address_of("torchvision://ResNet50_Weights.DEFAULT") == address_of("torchvision://resnet50.default")
+    assert address_of("ResNet50_Weights.DEFAULT") == second
+    assert address_of("Swin3D_T_Weights.KINETICS400_V1").endswith("/swin3d_t-7615ae03.pth")
     large = "https://download.pytorch.org/models/swin3d_b_22k-7c6ae6fa.pth"
     assert address_of("torchvision://swin3d_b.KINETICS400_IMAGENET22K_V1") == large
     assert address_of("some/file.pth") == "some/file.pth"
@@ -509,6 +564,13 @@ def test_torchvisions_names_lead_to_its_addresses() -> None:
         address_of("torchvision://resnet5O")
     with pytest.raises(WeightsError, match="there is IMAGENET1K_V1, IMAGENET1K_V2"):
         address_of("torchvision://resnet50.V9")
+
+
+@pytest.mark.parametrize("module", [models, models.video], ids=["image", "video"])
+def test_every_enum_of_torchvision_is_understood_as_it_prints_itself(module: types.ModuleType) -> None:
+    for name in models.list_models(module=module):
+        for weights in models.get_model_weights(name):
+            assert address_of(str(weights)) == address_of(f"torchvision://{name}.{weights.name}") == weights.url
 
 
 def test_torchvisions_weights_are_found_in_torchs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
