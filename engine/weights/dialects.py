@@ -175,22 +175,27 @@ DIALECTS = (
             *_MLP,
         ),
     ),
-    # MMAction2 and PySlowFast, which it took its MViT from.
+    # MMAction2 and PySlowFast, which it took its MViT from, and PyTorchVideo; version 1 has tables of places.
     Dialect(
         "MViT names",
-        r"^(backbone\.)?blocks\.0\.attn\.norm_q\.weight$",
+        r"^(backbone\.)?blocks\.0\.attn\.norm_[qk]\.weight$",
         (
             _CLS_HEAD,
-            (r"^head\.projection\.", "head.fc."),
+            (r"^head\.proj(ection)?\.", "head.fc."),
             (r"^(?!backbone\.|head\.)", "backbone."),
-            (r"\.patch_embed\.proj(ection)?\.", ".conv_proj."),
+            (r"\.patch_embed\.(proj(ection)?|patch_model)\.", ".conv_proj."),
+            (r"\.cls_positional_encoding\.", "."),
             (r"\.cls_token$", ".pos_encoding.class_token"),
+            (r"\.pos_embed_(class|spatial|temporal)$", r".pos_encoding.\1_pos"),
+            # PyTorchVideo stores what pools twice.
+            (r"\.attn\._attention_pool_(\w)\.pool\.", r".attn.pool_\1."),
+            (r"\.attn\._attention_pool_(\w)\.norm\.", r".attn.norm_\1."),
             (r"\.attn\.pool_(\w)\.", r".attn.pool_\1.pool."),
             (r"\.attn\.norm_(\w)\.", r".attn.pool_\1.norm_act.0."),
             (r"\.attn\.proj\.", ".attn.project.0."),
             (r"(\.blocks\.\d+)\.proj\.", r"\1.project."),
             *_MLP,
-            (r"^backbone\.norm3\.", "backbone.norm."),
+            (r"^backbone\.norm(3|_embed)\.", "backbone.norm."),
         ),
     ),
     Dialect(
@@ -259,6 +264,17 @@ DIALECTS = (
             (r"\.branch2\.norm_b\.0\.", ".bn2."),
             (r"\.branch2\.norm_b\.1\.block\.0\.", ".se_module.fc1."),
             (r"\.branch2\.norm_b\.1\.block\.2\.", ".se_module.fc2."),
+            *_PYTORCHVIDEO,
+        ),
+    ),
+    # I3D and C2D: the pool behind the first stage is a block too.
+    Dialect(
+        "PyTorchVideo names, I3D and C2D",
+        r"^blocks\.5\.res_blocks\.0\.branch2\.conv_a\.weight$",
+        (
+            (r"^blocks\.0\.conv\.", "backbone.conv1."),
+            (r"^blocks\.0\.norm\.", "backbone.bn1."),
+            (r"^blocks\.([345])\.res_blocks\.", lambda m: f"backbone.layer{int(m[1]) - 1}."),
             *_PYTORCHVIDEO,
         ),
     ),

@@ -200,12 +200,24 @@ def damage_in(path: Path) -> str:
 
 def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
     found = merged({key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)})
+    found = _with_joined_projections(found)
     if not found:
         keys = ", ".join(str(key) for key in list(document)[:5]) or "none"
         raise WeightsError(f"{path} holds no state dict: there are no tensors in it (its keys: {keys}).")
     for key, tensor in found.items():
         if tensor.device.type == "meta" or tensor.layout != torch.strided:
             raise WeightsError(f"{path}: {key} holds no plain numbers (it is a meta or sparse tensor); save it dense.")
+    return found
+
+
+def _with_joined_projections(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """attn.q, attn.k and attn.v, as PyTorchVideo's MViT has them since 2022, are one projection: attn.qkv."""
+    found = dict(tensors)
+    for key in tensors:
+        if split := re.fullmatch(r"(.+\.attn\.)q\.(weight|bias)", key):
+            parts = [f"{split[1]}{letter}.{split[2]}" for letter in "qkv"]
+            if all(part in found for part in parts):
+                found[f"{split[1]}qkv.{split[2]}"] = torch.cat([found.pop(part) for part in parts])
     return found
 
 
@@ -244,6 +256,8 @@ def _plan(
         names[key]: arranged(dialect, names[key], _as_flat_as(ours.get(names[key]), tensor))
         for key, tensor in tensors.items()
     }
+    if recipe.model.recognizer == "c2d":
+        theirs = {key: _without_time(ours.get(key), tensor) for key, tensor in theirs.items()}
     there = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
     here = {key: tuple(tensor.shape) for key, tensor in ours.items()}
     head_change = _head_change(there, here, classes, recipe, backbone_only)
@@ -296,6 +310,12 @@ def _as_flat_as(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor
     if ours is None or ours.dim() > 2 or theirs.dim() not in (3, 5):
         return theirs
     return theirs.reshape(ours.shape) if [n for n in theirs.shape if n > 1] == list(ours.shape) else theirs
+
+
+def _without_time(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor:
+    """C2D's kernels where a library writes them as 3D ones that reach over a single frame."""
+    one_frame = ours is not None and ours.dim() == 4 and theirs.dim() == 5 and theirs.shape[2] == 1
+    return theirs.squeeze(2) if one_frame else theirs
 
 
 def averaged_over_colours(kernel: torch.Tensor, channels: int) -> torch.Tensor:
