@@ -249,6 +249,26 @@ def check(
 
 
 @app.command()
+def weights(
+    source: Annotated[
+        str,
+        typer.Argument(help="A file, a run, an address, torchvision://NAME (default: what the recipe starts from)."),
+    ] = "",
+    recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="Whose model: a recipe, or a preset.")] = "",
+    backbone: Annotated[
+        bool, typer.Option("--backbone", help="Take only the backbone, as weights.backbone does.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="List every tensor.")] = False,
+    sets: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what a training would reuse of a source of weights: kept, made anew, dropped. Trains nothing."""
+    from wizard.load_report import show_weights
+
+    sys.exit(show_weights(source, recipe, _overrides(sets), backbone, every, as_json))
+
+
+@app.command()
 def split(
     source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="A folder of videos, or a recipe.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The list to write.")],

@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from engine.errors import WeightsError
 from engine.hugging_face import classes_beside, from_text, title_of
 from engine.lora import merged
 from engine.model.hugging_face import TransformersRecognizer
+from engine.model.recognizer import Recognizer
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
@@ -30,12 +31,13 @@ from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.hub import shards_of
 from engine.weights.named import address_of
+from engine.weights.parts import parts_of
 from engine.weights.report import AVERAGED, COUNTER, LoadReport, Shape, TensorNote, percent, rows_of, shape_text
 from engine.weights.safetensors_file import is_safetensors, read_safetensors
 from engine.weights.sources import locate
 
 
-def initialise(model: nn.Module, recipe: Recipe, on_progress: Progress | None = None) -> LoadReport | None:
+def initialise(model: Recognizer, recipe: Recipe, on_progress: Progress | None = None) -> LoadReport | None:
     """Do what [weights] says: load_from (the whole network) wins over backbone; None where both are empty."""
     source, backbone_only = start_of(recipe)
     return load_weights(model, source, recipe, backbone_only, on_progress) if source else None
@@ -48,7 +50,7 @@ def start_of(recipe: Recipe) -> tuple[str, bool]:
 
 
 def load_weights(
-    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
+    model: Recognizer, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
 ) -> LoadReport:
     """Put what `source` holds into `model`, in place; the head only where it has the same classes.
 
@@ -63,14 +65,14 @@ def load_weights(
 
 
 def plan_weights(
-    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
+    model: Recognizer, source: str, recipe: Recipe, backbone_only: bool = False, on_progress: Progress | None = None
 ) -> LoadReport:
     """What `load_weights` would do, and raise; the model stays as it is, and may be on the meta device."""
     return _planned(model, source, recipe, backbone_only, on_progress)[1]
 
 
 def _planned(
-    model: nn.Module, source: str, recipe: Recipe, backbone_only: bool, on_progress: Progress | None
+    model: Recognizer, source: str, recipe: Recipe, backbone_only: bool, on_progress: Progress | None
 ) -> tuple[_Plan, LoadReport]:
     path = locate(address_of(source), on_progress, recipe.weights.mirror)
     document = read_checkpoint(path)
@@ -79,16 +81,20 @@ def _planned(
     plan = _plan(model, _tensors(document, path), classes_in(document) or classes_beside(path), recipe, backbone_only)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_infinite(plan, path)
-    classes = recipe.dataset.classes
+    classes, parts = recipe.dataset.classes, parts_of(model)
+    kept, reinitialised, missing = (
+        tuple(replace(note, part=parts[note.name]) for note in notes)
+        for notes in (plan.kept, plan.reinitialised, plan.missing)
+    )
     report = LoadReport(
         source=source,
         path=path,
         sha256=sha256,
         model=_title(recipe.model),
         dialect=plan.dialect,
-        kept=tuple(plan.kept),
-        reinitialised=tuple(plan.reinitialised),
-        missing=tuple(plan.missing),
+        kept=kept,
+        reinitialised=reinitialised,
+        missing=missing,
         dropped=tuple(plan.dropped),
         head_change=plan.head_change,
         backbone_share=plan.backbone_share,

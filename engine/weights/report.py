@@ -25,13 +25,17 @@ COUNTER = ".num_batches_tracked"  # of batch normalisation; older files have non
 
 @dataclass(frozen=True)
 class TensorNote:
-    """One tensor's fate. name: ours, or the file's where we have none. there, here: its shape in the file and in the
-    model; None where it is not."""
+    """One tensor's fate.
+
+    name: ours, or the file's where we have none. there, here: its shape in the file and in the model; None where it is
+    not.
+    """
 
     name: str
     there: Shape | None
     here: Shape | None
     reason: str
+    part: str = ""  # of the model: "stem", "layer1", "blocks.0", "head"; "" of what is not in it
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,10 @@ def test_it_says_what_loading_says_and_loads_nothing(ask: Asked, tmp_path: Path)
         "there": [400, 128],
         "here": [7, 128],
         "reason": "head 400 → 7 (expected: the class count differs)",
+        "part": "head",
     }
+    stages = ["stem", "layer1", "layer2", "layer3", "layer4"]
+    assert list(dict.fromkeys(note["part"] for note in document["kept"])) == stages
     assert document["path"] == source and ask.told == []
 
 
@@ -82,8 +85,11 @@ def test_without_a_dataset_a_number_of_classes_is_enough(ask: Asked, tmp_path: P
     assert code == ExitCode.RECIPE and "--set head.num_classes=7" in document["error"]
     gone = recipe_for(7, dataset={"root": str(tmp_path / "gone")})
     code, document = ask(source, gone)
+    assert code == ExitCode.OK and document["doubts"] == [], "the file names no classes to compare"
+    source, _ = our_checkpoint(tmp_path, ("push", "pull", "turn"))
+    code, document = ask(source, gone)
     assert code == ExitCode.OK
-    assert document["lines"][-1].startswith("check: the dataset could not be read, so its classes are not compared")
+    assert document["lines"][-1].startswith("check: the dataset's classes are not compared with the file's: [dataset]")
     code, document = ask(source, gone.model_copy(update={"head": recipe_for(head={"num_classes": "auto"}).head}))
     assert code == document["exit_code"] == ExitCode.DATA
 
