@@ -6,7 +6,7 @@ head, the weights and the training are ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -48,11 +48,15 @@ class TransformersRecognizer(Recognizer):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Normalised RGB frames [B, T, 3, H, W] → logits [B, num_classes]."""
         features = self.backbone(**{self.frames_argument: frames}).logits  # [B, D]
+        if len(features) != len(frames):
+            raise ValueError("it scores each frame, not the clip")
         return self.head(features)
 
-    def names_of(self, keys: Iterable[str]) -> dict[str, str]:
-        """What we call the tensors of a file of the library's, also where an older version of it wrote the file, and
-        where it holds the network without its last layer."""
+    def names_of(self, keys: Collection[str]) -> tuple[str, dict[str, str]]:
+        """The dialect of a file's tensors, and what we call each: of a run of ours, or of the library, also where an
+        older version of it wrote the file, and where it holds the network without its last layer."""
+        if any(key.startswith("backbone.") for key in keys):
+            return "ftwiz names", {key: key for key in keys}
         ours, names = self.backbone.state_dict(), {}
         for key in keys:
             if key.startswith("classifier."):
@@ -61,7 +65,7 @@ class TransformersRecognizer(Recognizer):
             whole = key if key in ours else f"{self.prefix}.{key}"
             spellings = (key, whole, self._in_newer_names(key), self._in_newer_names(whole))
             names[key] = f"backbone.{next((name for name in spellings if name in ours), key)}"
-        return names
+        return "Hugging Face names", names
 
     def _in_newer_names(self, key: str) -> str:
         for pattern, replacement in _OLDER_NAMES.get(self.kind, ()):

@@ -38,6 +38,11 @@ def _inverted_residual(match: re.Match[str]) -> str:
     return f"backbone.features.{1 + blocks_before + int(match[2])}."
 
 
+def _bias_of_queries_or_values(match: re.Match[str]) -> str:
+    """q_bias and v_bias, which transformers 5 calls query.bias and value.bias."""
+    return f".attn.{match[1] or match[2] or match[3]}_bias"
+
+
 def _number(letter: str) -> int:
     """a, b, c → 1, 2, 3."""
     return ord(letter) - ord("a") + 1
@@ -74,6 +79,17 @@ _PYTORCHVIDEO = (
     (r"\.branch2\.conv_([abc])\.", lambda m: f".conv{_number(m[1])}."),
     (r"\.branch2\.norm_([abc])\.", lambda m: f".bn{_number(m[1])}."),
 )
+_HUGGING_FACE = (
+    (r"^classifier\.", "head.fc."),
+    (r"\.embeddings\.patch_embeddings\.projection\.", ".patch_embed.proj."),
+    (r"\.embeddings\.cls_token$", ".cls_token"),
+    (r"\.embeddings\.position_embeddings$", ".pos_embed"),
+    (r"\.embeddings\.time_embeddings$", ".time_embed"),
+    (r"\.encoder\.layer\.", ".blocks."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+)
+_HUGGING_FACE_MLP = ((r"\.intermediate\.dense\.", ".mlp.fc1."), (r"\.output\.dense\.", ".mlp.fc2."))
 
 # The first whose mark is found in any key is the one.
 DIALECTS = (
@@ -298,6 +314,35 @@ DIALECTS = (
         r"^(encoder\.)?blocks\.0\.attn\.q_bias$",
         ((r"^head\.", "head.fc."), (r"^(encoder\.)?(?!head\.)", "backbone.")),
     ),
+    # VideoMAE and TimeSformer as Hugging Face's transformers saves them, the former after `joint`.
+    Dialect(
+        "Hugging Face names, VideoMAE",
+        r"^videomae\.encoder\.layer\.0\.",
+        (
+            *_HUGGING_FACE,
+            (r"^(videomae|fc_norm)(?=\.)", lambda m: "backbone" if m[1] == "videomae" else "backbone.fc_norm"),
+            (r"\.attention\.attention\.qkv\.", ".attn.qkv."),
+            (r"\.attention\.attention\.(?:(q|v)_bias|(q)uery\.bias|(v)alue\.bias)$", _bias_of_queries_or_values),
+            (r"\.attention\.output\.dense\.", ".attn.proj."),
+            *_HUGGING_FACE_MLP,
+        ),
+    ),
+    Dialect(
+        "Hugging Face names, TimeSformer",
+        r"^timesformer\.encoder\.layer\.0\.",
+        (
+            *_HUGGING_FACE,
+            (r"^timesformer\.", "backbone."),
+            (r"\.temporal_attention\.attention\.", ".temporal_attn."),
+            (r"\.temporal_attention\.output\.dense\.", ".temporal_attn.proj."),
+            (r"\.temporal_layernorm\.", ".temporal_norm1."),
+            (r"\.temporal_dense\.", ".temporal_fc."),
+            (r"\.attention\.attention\.", ".attn."),
+            (r"\.attention\.output\.dense\.", ".attn.proj."),
+            *_HUGGING_FACE_MLP,
+            (r"^backbone\.layernorm\.", "backbone.norm."),
+        ),
+    ),
     # MMAction2 around a model of torchvision (and MMAction of 2019, which had torchvision's names).
     Dialect("MMAction2 names, torchvision backbone", r"^cls_head\.", (_CLS_HEAD,)),
     Dialect("ftwiz names", r"^backbone\.", ()),
@@ -331,6 +376,17 @@ def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
             key = re.sub(pattern, replacement, key)
         names[source] = key
     return dialect.name, names
+
+
+def joint(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Where Hugging Face's VideoMAE keeps the matrices of queries, keys and values apart, we have one, those three in
+    this order: what it would be called → their keys."""
+    found = {}
+    for key in keys:
+        if key.endswith(".attention.attention.query.weight"):
+            parts = tuple(key.replace(".query.", f".{part}.") for part in ("query", "key", "value"))
+            found[key.replace(".query.", ".qkv.")] = parts
+    return found
 
 
 def arranged(dialect: str, name: str, tensor: Any) -> Any:

@@ -26,7 +26,7 @@ from engine.model.recognizer import Recognizer
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
-from engine.weights.dialects import arranged, classes_in, for_clips, resnet_in, state_dict_in, translate
+from engine.weights.dialects import arranged, classes_in, for_clips, joint, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.hub import shards_of
@@ -252,9 +252,11 @@ class _Plan:
 def _plan(
     model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
 ) -> _Plan:
-    dialect, names = translate(tensors)
-    if isinstance(model, TransformersRecognizer) and dialect != "ftwiz names":
-        dialect, names = "Hugging Face names", model.names_of(tensors)
+    if isinstance(model, TransformersRecognizer):
+        dialect, names = model.names_of(tensors)
+    else:
+        tensors = _with_joint_attention(tensors)
+        dialect, names = translate(tensors)
     if backbone_only:
         names = for_clips(recipe.model.recognizer, names)
     ours = model.state_dict()
@@ -301,14 +303,22 @@ def _plan(
 
 def _computed(model: nn.Module, there: dict[str, Shape], here: dict[str, Shape]) -> set[str]:
     """What follows from the shape of the network and is not learnt: the places of Swin's windows, and VideoMAE's
-    sinusoids where the file's are for clips of another length or size."""
+    sinusoids where the file has none, or has them for clips of another length or size."""
     learnt = {name for name, _ in model.named_parameters()}
     return {
         key
         for key, shape in here.items()
-        if key.endswith(_COMPUTED)
-        or (key.endswith(".pos_embed") and key not in learnt and there.get(key, shape) != shape)
+        if key.endswith(_COMPUTED) or (key.endswith(".pos_embed") and key not in learnt and there.get(key) != shape)
     }
+
+
+def _with_joint_attention(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, three matrices of attention as one where our networks have one."""
+    tensors = dict(tensors)
+    for whole, parts in joint(tensors).items():
+        if all(part in tensors for part in parts):
+            tensors[whole] = torch.cat([tensors.pop(part) for part in parts])
+    return tensors
 
 
 def _as_flat_as(ours: torch.Tensor | None, theirs: torch.Tensor) -> torch.Tensor:
