@@ -52,15 +52,8 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], recipe: Recipe, names
     Raises the OSError of a write that failed; last.pt is then the one before, and the next try may well succeed.
     """
     last = run.checkpoints / LAST
-    document = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "recipe": to_toml(document_of(recipe)),
-        "classes": list(recipe.dataset.classes),
-        **state,
-    }
     with atomic_write(last) as file:
-        _torch_save(document, file)
+        _torch_save(_document(state, recipe), file)
         file.flush()
         os.fsync(file.fileno())
         aside = Path(file.name)
@@ -72,6 +65,37 @@ def save_checkpoint(run: RunFolder, state: dict[str, Any], recipe: Recipe, names
                 keep_as(aside, name)
         if last.exists():
             keep_as(last, PREVIOUS)
+
+
+def size_of_checkpoint(state: dict[str, Any], recipe: Recipe) -> int:
+    """The bytes that `save_checkpoint` would write."""
+    counter = _Counter()
+    _torch_save(_document(state, recipe), counter)
+    return counter.bytes
+
+
+class _Counter:
+    """A file to write to that keeps nothing but its size."""
+
+    bytes = 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.bytes += size
+        return size
+
+    def flush(self) -> None:
+        pass
+
+
+def _document(state: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "recipe": to_toml(document_of(recipe)),
+        "classes": list(recipe.dataset.classes),
+        **state,
+    }
 
 
 def _torch_save(document: dict[str, Any], file: Any) -> None:

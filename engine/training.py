@@ -23,6 +23,7 @@ from engine.checkpoint import (
     make_last,
     remove_leftovers,
     save_checkpoint,
+    size_of_checkpoint,
 )
 from engine.dataset.clips import ClipLists
 from engine.dataset.loader import Batches
@@ -154,6 +155,10 @@ class Training:
         self.names_owed, self.saved_step = (), self.step
         self.meter.saved()
         self._announce_saved(names)
+
+    def checkpoint_size(self) -> int:
+        """The bytes that a checkpoint of now would take."""
+        return size_of_checkpoint({**self._state(), "names": (LAST,)}, self.recipe)
 
     def log_interrupted(self, log: EventLog, signal: str) -> None:
         """The last event of a process that a signal ends."""

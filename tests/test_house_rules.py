@@ -32,6 +32,7 @@ TORCH_FREE = [
     "engine.advice",
     "engine.atomic",
     "engine.control",
+    "engine.forecast",
     "engine.hugging_face",
     "engine.run_folder",
     "engine.resume",
@@ -57,6 +58,7 @@ TORCH_FREE = [
 # Where the engine may look at the environment or the clock, and why. Everything else gets it as an argument.
 LOOKS_OUTSIDE = {
     ("engine/device.py", "os.environ"): "deterministic: cuBLAS takes this setting from the environment only",
+    ("engine/estimate.py", "time.perf_counter"): "it measures how long steps take",
     ("engine/events.py", "time.time"): "EventLog's default clock",
     ("engine/meter.py", "time.perf_counter"): "the meter's default clock",
     ("engine/weights/fetch.py", "os.environ"): "the cache folder that torch uses too",

@@ -180,6 +180,19 @@ def lr(
 
 
 @app.command()
+def estimate(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or a preset's name.")],
+    sets: Overrides = None,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of steps; fewer where their time is steady.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure a few real steps: how long the training would take, what memory and disk it would need."""
+    from wizard.estimate import print_estimate
+
+    sys.exit(print_estimate(recipe, _overrides(sets), seconds, as_json))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where videos and runs go.")] = Path("ftwiz-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other videos.")] = 0,
