@@ -62,7 +62,8 @@ class Measuring:
     """The process that measures. It leaves nothing behind, however it ends."""
 
     def __init__(self, recipe: Recipe, seconds: float = SECONDS, quiet: bool = True, nice: int = 0):
-        """seconds: of steps, at the most. quiet: what else it may print is of no interest (a screen is being drawn). nice: as in nice(1)."""
+        """seconds: of steps, at the most. quiet: what else it prints is of no interest (a screen is being drawn).
+        nice: as in nice(1)."""
         self._toml = to_toml(document_of_recipe(with_absolute_paths(recipe)))
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine.estimate", "-", "--seconds", str(seconds), "--nice", str(nice)],
