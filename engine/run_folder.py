@@ -212,6 +212,12 @@ def find_runs(output: Path) -> list[RunFolder]:
     return sorted(found, key=lambda run: (run.recipe.stat().st_mtime_ns, run.path.name))
 
 
+def runs_beside(run: RunFolder) -> list[RunFolder]:
+    """The runs in the same folder as this one, it among them, the latest last."""
+    folder = run.path if run.path.name not in ("", "..") else run.path.resolve()
+    return find_runs(folder.parent)
+
+
 def open_run(text: str, output: Path) -> RunFolder:
     """A run by its path or its name under `output`; "" or "latest" is the newest there. Raises RecipeError."""
     if text in ("", "latest"):

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from engine.events import Validation
 from engine.recipe import load_recipe
 from engine.resume import changes
 from engine.run_folder import RunFolder
 from wizard.followed import FollowedRun
 from wizard.summary import Summary, summary_of
-from wizard.words import UNKNOWN, count, duration, metric_name, moment, number, printable
+from wizard.words import UNKNOWN, count, duration, metric_name, moment, number, percent, printable, run_name
 
 
 class Row(NamedTuple):
@@ -49,7 +50,14 @@ def verdict(left: FollowedRun, right: FollowedRun) -> str:
     if round(100 * share, 1) == 0:
         return f"Both reached the same {name}."
     ahead = left if share > 0 else right
-    return f"{_name(ahead)} is ahead by {abs(100 * share):.1f} points of {name}{_in_clips(left, share)}."
+    return f"{run_name(ahead.folder)} is ahead by {abs(100 * share):.1f} points of {name}{_in_clips(left, share)}."
+
+
+def other_run(left: FollowedRun, right: FollowedRun) -> str:
+    """One line for who looks at `left`: the other one's name and state, and both results."""
+    ours, theirs = left.state.best, right.state.best
+    best = f"best {_best(ours)} vs {_best(theirs)}" if ours or theirs else ""
+    return "  ".join(filter(None, (f"╌╌ {run_name(right.folder)}", right.status(), best)))
 
 
 def as_document(left: FollowedRun, right: FollowedRun) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def as_document(left: FollowedRun, right: FollowedRun) -> dict[str, Any]:
 def as_table(left: FollowedRun, right: FollowedRun) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of what `ftwiz compare` prints."""
     rows = [*results(summary_of(left), summary_of(right)), *recipe_rows(recipe_changes(left.folder, right.folder))]
-    return ["", _name(left), _name(right)], [list(row) for row in rows]
+    return ["", run_name(left.folder), run_name(right.folder)], [list(row) for row in rows]
 
 
 def _results(run: Summary) -> Iterator[tuple[str, str]]:
@@ -76,6 +84,10 @@ def _results(run: Summary) -> Iterator[tuple[str, str]]:
     yield "took", UNKNOWN if run.seconds is None else duration(run.seconds)
     yield "speed", UNKNOWN if run.clips_per_s is None else f"{number(run.clips_per_s, 3)} clips/s"
     yield "parameters", UNKNOWN if run.parameters is None else f"{run.parameters / 1e6:.1f} million"
+
+
+def _best(best: Validation | None) -> str:
+    return percent(best.key) if best else UNKNOWN
 
 
 def _value(value: Any) -> str:
@@ -110,7 +122,3 @@ def _in_clips(run: FollowedRun, share: float) -> str:
     if started is None or best is None or best.key_metric != "top1" or not started.val_clips:
         return ""
     return f", {round(abs(share) * started.val_clips)} of {count(started.val_clips, 'validation clip')}"
-
-
-def _name(run: FollowedRun) -> str:
-    return printable(run.folder.path.resolve().name)

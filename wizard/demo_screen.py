@@ -48,6 +48,10 @@ class DemoDashboard(DashboardScreen):
         yield Static(self._line, id="story", markup=False)
         yield from super().compose()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The story decides which run is on screen."""
+        return action not in ("runs", "neighbour")
+
     def action_leave(self) -> None:
         self.app.exit("left")
 

@@ -114,6 +114,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def run_name(run: RunFolder) -> str:
+    """What to call a run: the name of its folder."""
+    return printable(run.path.resolve().name)
+
+
 def describe(event: Event, started: RunStarted | None = None) -> str:
     """An event as one line for a person; `started` says how many epochs and steps there are."""
     return printable(_sentence(event, started))
@@ -247,14 +252,13 @@ def what_next(run: RunFolder, status: Status, ended: RunFinished | RunInterrupte
 def what_stalled(run: RunFolder, since: float, expectation: str) -> str:
     """For a run whose process lives and says nothing. since: unix seconds; expectation: what should have come."""
     if host := run.other_host():
-        process, kill = f"Its process is on {host}: see there whether it lives", f"end process {run.pid()} there"
+        process, kill = f"Its process is on {host}; see there whether it lives", f"end process {run.pid()} there"
     else:
         process, kill = f"Process {run.pid()} lives", f"kill -9 {run.pid()}"
     more = f", then {resume_command(run)}" if run.checkpoints_to_resume() else ""
     return (
-        f"Nothing was logged since {moment(since)}; {expectation}. {process}. It may hang on a video, wait for a disk "
-        f"or a network share, or get no time beside other work; see {run.log}.\n"
-        f"s asks it to save and stop. Where it does not answer: {kill}{more}"
+        f"Nothing came since {moment(since)}; {expectation}. {process}: a video, a disk, a network share or other work "
+        f"may hold it up ({run.log}).\ns asks it to save and stop; where it does not answer: {kill}{more}"
     )
 
 

@@ -292,14 +292,52 @@ async def test_the_reading_line_tells_the_values_there():
     async with app.run_test(size=(60, 14)) as pilot:
         curve.focus()
         await pilot.press("right")
-        assert "epoch 10.00  train 10.00" in app.lines()[-1]
+        assert "epoch 10.00  ── train 10.00" in app.lines()[-1]
         await pilot.press(*["left"] * 27)
         assert "train 5.000" in app.lines()[-1]
         assert any("│" in text[10:-2] for text in app.lines()[1:-3])
-        await pilot.hover(Curve, offset=(20, 5))
-        assert "train 3.000" in app.lines()[-1] or "train 4.000" in app.lines()[-1]
         await pilot.press("escape")
         assert "epoch" not in app.lines()[-1]
+
+
+async def test_the_mouse_reads_values_and_a_click_keeps_the_line():
+    curve = Curve("Loss", [line([(i, float(i)) for i in range(1, 11)])])
+    curve.epochs = 10
+    app = Shown(curve)
+    async with app.run_test(size=(60, 14)) as pilot:
+        await pilot.hover(Curve, offset=(20, 5))
+        assert "train 3.000" in app.lines()[-1]
+        curve.on_leave()
+        assert "epoch" not in app.lines()[-1]
+        await pilot.click(Curve, offset=(20, 5))
+        curve.on_leave()
+        await pilot.hover(Curve, offset=(40, 5))
+        assert "train 3.000" in app.lines()[-1]
+        await pilot.click(Curve, offset=(40, 5))
+        assert "train 7.000" in app.lines()[-1]
+
+
+async def test_another_run_is_dashed_and_named():
+    """Told apart without colour: the pattern, the ring, and a line of its own in the border."""
+    ours = [line([(i, 8.0) for i in range(1, 11)]), line([(i, 7.0) for i in range(1, 11)], "●")]
+    theirs = [line([(i, 3.0) for i in range(1, 11)]), line([(i, 2.0) for i in range(1, 11)], "○")]
+    for each in theirs:
+        each.of = "the-other-run"
+    curve = Curve("Loss", [*ours, *theirs])
+    curve.epochs = 10
+    app = Shown(curve)
+    async with app.run_test(size=(60, 24)) as pilot:
+        await pilot.pause()
+        lines = app.lines()
+        assert "── train 8.000  ·●· val 7.000" in lines[0] and "3.000" not in lines[0]
+        assert "the-other-run  ╌╌ train 3.000  ·○· val 2.000" in lines[-1]
+        solid, dashed = sorted((text for text in lines[1:-3] if sum(map(bool, map(dots, text))) > 15), key=lines.index)[
+            ::2
+        ]
+        assert sum(map(bool, map(dots, dashed))) < 0.7 * sum(map(bool, map(dots, solid)))
+        curve.focus()
+        await pilot.press("right")
+        assert "epoch 10.00  ── 8.000  ·●· 7.000  ╌╌ 3.000  ·○· 2.000" in app.lines()[-1]
 
 
 async def test_points_that_come_later_are_drawn_by_the_next_redraw():

@@ -11,6 +11,7 @@ from wizard.widgets.series import Series
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # bits by column and row of dots
 BLANK = 0x2800
 EVERY_OTHER_ROW_OF_LEFT_DOTS = 0x05
+SOLID, DASHED, DOTTED = (1, 1), (4, 8), (1, 3)  # columns of dots that are drawn, of how many
 
 
 class Canvas:
@@ -21,10 +22,16 @@ class Canvas:
         self.dots = [bytearray(columns) for _ in range(rows)]
         self.styles = [bytearray(columns) for _ in range(rows)]
 
-    def draw(self, spans: Iterable[tuple[int, int, int]], style: int, dotted: bool = False, behind: int = 0) -> None:
-        """Set the dots of (column, top row, bottom row). Styles up to `behind` give way instead of mixing in."""
+    def draw(
+        self, spans: Iterable[tuple[int, int, int]], style: int, pattern: tuple[int, int] = SOLID, behind: int = 0
+    ) -> None:
+        """Set the dots of (column, top row, bottom row). Styles up to `behind` give way instead of mixing in.
+
+        pattern: so many columns of dots, of so many.
+        """
+        drawn, period = pattern
         for column, top, bottom in spans:
-            if dotted and column % 3:
+            if column % period >= drawn:
                 continue
             cell, side = column // 2, DOTS[column % 2]
             for row in range(max(top, 0), min(bottom, self.rows * 4 - 1) + 1):

@@ -17,26 +17,43 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from wizard.widgets.braille import Canvas, smoothed_spans, spans
+from wizard.widgets.braille import DASHED, DOTTED, SOLID, Canvas, smoothed_spans, spans
 from wizard.widgets.scale import Scale, axis_end, nice_step, tick_texts
 from wizard.widgets.series import Series
 from wizard.words import cut, number, percent
 
+COLORS = {"line-0": "$primary", "line-1": "$accent", "other": "$secondary"}  # as in the style sheet below
 SMOOTHING = 0.03  # of the axis, to either side of a point: what a smoothed line is the mean of
-COLORS = ("$primary", "$accent")  # of the first and the second line, as in the style sheet below
 
 
 @dataclass
 class Line:
-    """One curve. A solid line has no marker; a dotted one shows `marker` at its points, so colour is not needed."""
+    """One curve. Its pattern tells it apart, so colour is not needed: solid, dashed where it is `of` another run, and
+    dotted with `marker` at its points."""
 
     name: str
     marker: str = ""
     points: Series = field(default_factory=Series)
+    of: str = ""  # the name of the other run
+
+    @property
+    def pattern(self) -> tuple[int, int]:
+        return DOTTED if self.marker else DASHED if self.of else SOLID
+
+    @property
+    def sample(self) -> str:
+        """As it looks, in three cells."""
+        return f"·{self.marker}·" if self.marker else "╌╌" if self.of else "──"
+
+    @property
+    def color(self) -> str:
+        """Its name in COLORS."""
+        return "other" if self.of else "line-1" if self.marker else "line-0"
 
 
 class Curve(Widget, can_focus=True):
@@ -53,13 +70,13 @@ class Curve(Widget, can_focus=True):
         & > .curve--line-0 { color: $primary; }
         & > .curve--line-1 { color: $accent; }
         & > .curve--raw-0 { color: $primary 40%; }
-        & > .curve--raw-1 { color: $accent 40%; }
+        & > .curve--other { color: $secondary; }
         & > .curve--cursor { color: $foreground 60%; }
         &:focus { border: round $primary; }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "curve--axis", "curve--label", "curve--faint", "curve--line-0", "curve--line-1", "curve--raw-0", "curve--raw-1",
+        "curve--axis", "curve--label", "curve--faint", "curve--line-0", "curve--line-1", "curve--raw-0", "curve--other",
         "curve--cursor",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -67,6 +84,13 @@ class Curve(Widget, can_focus=True):
         Binding("right", "move_cursor(1)", "Read values", show=False, tooltip="Read values along a curve"),
         Binding("escape", "leave_cursor", "Hide reading line", show=False, tooltip="Hide the reading line"),
     ]
+
+    @dataclass
+    class Read(Message):
+        """Somebody reads values at this epoch, or (None) no longer does."""
+
+        epoch: float | None
+        is_kept: bool  # until it is hidden; else while the mouse is there
 
     log_y = reactive(False)
     smooth = reactive(False)
@@ -85,6 +109,7 @@ class Curve(Widget, can_focus=True):
         self._columns = 0  # of the plot, in cells, as last drawn
         self._left = 0  # of the plot's first cell
         self._end = 1.0  # epoch at the right edge
+        self._is_kept = False  # the reading line, when the mouse goes away
 
     # --- data in ------------------------------------------------------------------------------------------------------
 
@@ -116,22 +141,42 @@ class Curve(Widget, can_focus=True):
 
     # --- the reading line ---------------------------------------------------------------------------------------------
 
+    def read_at(self, epoch: float | None, is_kept: bool) -> None:
+        """Put the reading line there; None hides it."""
+        self.cursor, self._is_kept = epoch, is_kept
+
+    def _read(self, epoch: float | None, is_kept: bool) -> None:
+        self.read_at(epoch, is_kept)
+        self.post_message(self.Read(epoch, is_kept))
+
     def action_move_cursor(self, cells: int) -> None:
         if self._columns and self._has_points():
             x_of_cell = self._end / self._columns
             start = self._last_x() if self.cursor is None else self.cursor + cells * x_of_cell
-            self.cursor = min(max(start, 0.0), self._end)
+            self._read(min(max(start, 0.0), self._end), is_kept=True)
 
     def action_leave_cursor(self) -> None:
-        self.cursor = None
+        self._read(None, is_kept=False)
+
+    def on_click(self, event: events.Click) -> None:
+        if (epoch := self._epoch_under(event)) is not None:
+            self._read(epoch, is_kept=True)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        offset = event.get_content_offset(self)
-        if offset is not None and self._columns and 0 <= offset.x - self._left < self._columns and self._has_points():
-            self.cursor = (offset.x - self._left + 0.5) / self._columns * self._end
+        if not self._is_kept and (epoch := self._epoch_under(event)) is not None:
+            self._read(epoch, is_kept=False)
 
     def on_leave(self) -> None:
-        self.cursor = None
+        if not self._is_kept:
+            self._read(None, is_kept=False)
+
+    def _epoch_under(self, event: events.MouseEvent) -> float | None:
+        """Of the cell of the plot that the mouse is on; None beside the plot."""
+        offset = event.get_content_offset(self)
+        if offset is None or not self._columns or not self._has_points():
+            return None
+        cell = offset.x - self._left
+        return (cell + 0.5) / self._columns * self._end if 0 <= cell < self._columns else None
 
     # --- words in the border ------------------------------------------------------------------------------------------
 
@@ -146,22 +191,35 @@ class Curve(Widget, can_focus=True):
 
     def _legend(self, with_names: bool) -> Content:
         """A line's sample has its colour and its pattern."""
-        parts = [Content.styled(self.title, "bold")]
-        for index, line in enumerate(self.lines):
-            if len(line.points):
-                sample = f"·{line.marker}·" if line.marker else "──"
-                words = [sample, *([line.name] if with_names else []), self._value(line, line.points.xs[-1])]
-                parts.append(Content.styled(" ".join(words), COLORS[index]))
-        return Content("  ").join(parts)
+        lines = self._lines_with_points(of_another=False)
+        title = Content.styled(self.title, "bold")
+        return _row(title, [self._words(line, line.points.xs[-1], with_names) for line in lines])
 
     def _reading(self) -> Content:
-        if self.cursor is None:
-            return Content("")
-        parts = [f"epoch {self.cursor:.2f}"]
-        for line in self.lines:
-            if len(line.points):
-                parts.append(f"{line.name} {self._value(line, self.cursor)}")
-        return Content("  ".join(parts))
+        """What the lines show at the reading line; without one, the last values of the other run."""
+        return next((form for form in self._readings() if form.cell_length <= self.size.width - 4), Content(""))
+
+    def _readings(self) -> Iterator[Content]:
+        """The same in fewer and fewer words."""
+        ours, others = self._lines_with_points(of_another=False), self._lines_with_points(of_another=True)
+        if self.cursor is not None:
+            epoch, both = f"{self.cursor:.2f}", ours + others
+            yield _row(Content(f"epoch {epoch}"), [self._words(line, self.cursor, True) for line in both])
+            yield _row(Content(f"epoch {epoch}"), [self._words(line, self.cursor, False) for line in both])
+            yield _row(Content(epoch), [self._words(line, self.cursor, False) for line in both])
+            last = ours[-1:] + others[-1:]  # of validation, where there is one
+            yield _row(Content(epoch), [self._words(line, self.cursor, False) for line in last])
+        elif others:
+            for width, with_names in ((60, True), (30, True), (24, False), (12, False), (6, False)):
+                name = Content.styled(cut(others[0].of, width), COLORS["other"])
+                yield _row(name, [self._words(line, line.points.xs[-1], with_names) for line in others])
+
+    def _words(self, line: Line, x: float, with_name: bool) -> Content:
+        words = [line.sample, *([line.name] if with_name else []), self._value(line, x)]
+        return Content.styled(" ".join(words), COLORS[line.color])
+
+    def _lines_with_points(self, of_another: bool) -> list[Line]:
+        return [line for line in self.lines if len(line.points) and bool(line.of) == of_another]
 
     def _value(self, line: Line, x: float) -> str:
         """What the line shows at x, in words."""
@@ -255,25 +313,33 @@ class Curve(Widget, can_focus=True):
         return low if low > 0 else high / 1000
 
     def _plot(self, scale: Scale, columns: int, rows: int) -> list[list[Segment]]:
-        """The cells of the plot, row by row: smoothed lines over their own points, later lines over earlier ones."""
+        """The cells of the plot, row by row: another run behind, smoothed lines over their own points, later lines over
+        earlier ones."""
         canvas = Canvas(columns, rows)
         styles: list[Style] = []
-        for index, line in enumerate(self.lines):
-            if self._is_smoothed(line):
-                styles.append(self.get_component_rich_style(f"curve--raw-{index}"))
-                canvas.draw(spans(line.points, scale, self._end, columns * 2), len(styles))
-        canvas.thin()
-        behind = len(styles)
         markers: dict[tuple[int, int], tuple[str, Style]] = {}
-        for index, line in enumerate(self.lines):
-            styles.append(self.get_component_rich_style(f"curve--line-{index}"))
+
+        def draw(line: Line, behind: int) -> None:
+            styles.append(self.get_component_rich_style(f"curve--{line.color}"))
             if self._is_smoothed(line):
                 drawn = smoothed_spans(line.points, scale, self._end, columns * 2, SMOOTHING * self._end)
             else:
                 drawn = spans(line.points, scale, self._end, columns * 2)
-            canvas.draw(drawn, len(styles), dotted=bool(line.marker), behind=behind)
+            canvas.draw(drawn, len(styles), line.pattern, behind)
             if line.marker:
                 markers.update(self._markers(line, scale, columns, styles[-1]))
+
+        for line in self._lines_with_points(of_another=False):
+            if self._is_smoothed(line):
+                styles.append(self.get_component_rich_style("curve--raw-0"))
+                canvas.draw(spans(line.points, scale, self._end, columns * 2), len(styles))
+        canvas.thin()
+        raw = len(styles)
+        for line in self._lines_with_points(of_another=True):
+            draw(line, behind=raw)
+        behind = len(styles)
+        for line in self._lines_with_points(of_another=False):
+            draw(line, behind)
         return self._cells(canvas, styles, markers, scale)
 
     def _markers(
@@ -366,6 +432,10 @@ class Curve(Widget, can_focus=True):
             numbers[: len(word)] = word
         corner = " " * (gutter - 1) + "└" if gutter else ""
         return [[Segment(corner + "".join(marks), axis)], [Segment("".join(numbers), label)]]
+
+
+def _row(first: Content, others: list[Content]) -> Content:
+    return Content("  ").join([first, *others])
 
 
 def _joined(segments: list[Segment]) -> list[Segment]:

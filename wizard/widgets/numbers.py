@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from engine.advice import DATA_BOUND
-from engine.events import RunState
+from engine.events import RunState, Validation
 from wizard.words import UNKNOWN, clock, count, memory, metric_name, number, other_metrics, percent, printable, rate
 
 
@@ -24,17 +24,21 @@ class Numbers(VerticalScroll):
     def compose(self) -> Iterator[Static]:
         yield Static()
 
-    def show(self, state: RunState) -> None:
-        pairs = list(_pairs(state))
+    def show(self, state: RunState, other: Validation | None = None) -> None:
+        """other: the best validation of the run that this one is compared with."""
+        pairs = list(_pairs(state, other))
         lines = [Content.assemble((f"{name:<12}", "$foreground 60%"), value) for name, value in pairs]
         self.query_one(Static).update(Content("\n").join(lines) if lines else Content("no numbers yet"))
 
 
-def _pairs(state: RunState) -> Iterator[tuple[str, Content]]:
+def _pairs(state: RunState, other: Validation | None) -> Iterator[tuple[str, Content]]:
     started, step, best = state.started, state.steps[-1] if state.steps else None, state.best
     if best:
         name = "" if best.key_metric == "top1" else f" {metric_name(best.key_metric)}"
-        yield "best", Content.assemble((percent(best.key), "bold $success"), f"{name} in epoch {best.epoch}")
+        more = Content(f"{name} in epoch {best.epoch}")
+        if other:
+            more = Content.assemble(f"{name} vs ", (percent(other.key), "$secondary"))
+        yield "best", Content.assemble((percent(best.key), "bold $success"), more)
     if step:
         yield "lr", Content(rate(step.lr))
         yield "grad norm", Content(number(step.grad_norm))

@@ -8,7 +8,7 @@ from textual.widget import Widget
 
 from engine.events import RunFinished, RunState
 from wizard.followed import Shown
-from wizard.words import count, cut, duration, printable
+from wizard.words import count, cut, duration
 
 # A symbol and a word each: colour only helps.
 SYMBOLS: dict[Shown, str] = {
@@ -30,7 +30,7 @@ class StatusBar(Widget):
 
     def __init__(self, name: str, id: str | None = None):
         super().__init__(id=id)
-        self._run_name = printable(name)
+        self._run_name = name
         self._status: Shown = "starting"
         self._state = RunState()
         self._note = ""
