@@ -270,6 +270,10 @@ class Head(Table):
     """Share of features dropped before the last layer while training."""
     init_std: float = Field(default=0.01, gt=0)
     """Standard deviation of a newly initialised last layer."""
+    reuse: Literal["same", "matching", "none"] = "same"
+    """What is kept of the last layer of weights.load_from. same: all of it where the classes are the same, else none;
+    matching: the rows of classes that the file names too (case, spaces, underscores and hyphens do not count); none:
+    every row is new."""
 
     @property
     def key_metric(self) -> str:

@@ -48,7 +48,9 @@ def show_weights(
     else:
         paper = _Paper(sys.stdout)
         paper.print(report, every_tensor)
-        paper.print_next(_next_step(report, recipe, recipe_name, backbone_only))
+        paper.print_next("")
+        for line in _next_steps(report, recipe, recipe_name, backbone_only or not (source or recipe.weights.load_from)):
+            paper.print_next(line)
     return ExitCode.OK
 
 
@@ -74,15 +76,17 @@ def recipe_that_goes_with(source: str) -> str:
     )
 
 
-def _next_step(report: LoadReport, recipe: Recipe, recipe_name: str, backbone_only: bool) -> str:
-    """The command that trains from it."""
+def _next_steps(report: LoadReport, recipe: Recipe, recipe_name: str, backbone_only: bool) -> Iterator[str]:
+    """The command that trains from it, and what could be kept besides."""
     weights, key = recipe.weights, "backbone" if backbone_only else "load_from"
     option = ""
     if report.source != (weights.load_from or weights.backbone):
         option = f" --set {quoted(f'weights.{key}={report.source}')}"
         if backbone_only and weights.load_from:  # which would win
             option = f" --set weights.load_from={option}"
-    return f"Train from it: ftwiz run {quoted(recipe_name)}{option}"
+    yield f"Train from it: ftwiz run {quoted(recipe_name)}{option}"
+    if report.known_classes and report.head_change and not backbone_only and recipe.head.reuse == "same":
+        yield "To keep what it knows of those classes, add: --set head.reuse=matching"
 
 
 class _Waiting:
@@ -205,7 +209,6 @@ class _Paper:
             self._every_tensor(report)
 
     def print_next(self, text: str) -> None:
-        self._say("")
         self._say(text)
 
     def _bar(self, report: LoadReport) -> None:

@@ -29,10 +29,21 @@ from engine.recognizers import TITLES
 from engine.weights.dialects import arranged, classes_in, for_clips, joint, resnet_in, state_dict_in, translate
 from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
+from engine.weights.head import head_change_of, rows_by_name, with_rows
 from engine.weights.hub import shards_of
+from engine.weights.known import classes_of_published
 from engine.weights.named import address_of
 from engine.weights.parts import parts_of
-from engine.weights.report import AVERAGED, COUNTER, LoadReport, Shape, TensorNote, percent, rows_of, shape_text
+from engine.weights.report import (
+    AVERAGED,
+    COUNTER,
+    LoadReport,
+    Shape,
+    TensorNote,
+    matching_rows,
+    percent,
+    shape_text,
+)
 from engine.weights.safetensors_file import is_safetensors, read_safetensors
 from engine.weights.sources import locate
 
@@ -60,6 +71,8 @@ def load_weights(
     plan, report = _planned(model, source, recipe, backbone_only, on_progress)
     state = model.state_dict()  # with the module versions that torchvision's MNASNet asks for
     state.update(plan.reused)
+    for key, rows in plan.head_rows.items():
+        state[key] = with_rows(state[key], rows, plan.rows)
     model.load_state_dict(state)
     return report
 
@@ -78,7 +91,8 @@ def _planned(
     document = read_checkpoint(path)
     if not is_as_saved(path, sha256 := _sha256_of_all(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
-    plan = _plan(model, _tensors(document, path), classes_in(document) or classes_beside(path), recipe, backbone_only)
+    source_classes = classes_in(document) or classes_beside(path) or classes_of_published(path, sha256)
+    plan = _plan(model, _tensors(document, path), source_classes, recipe, backbone_only, path)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_infinite(plan, path)
     classes, parts = recipe.dataset.classes, parts_of(model)
@@ -97,10 +111,11 @@ def _planned(
         missing=missing,
         dropped=tuple(plan.dropped),
         head_change=plan.head_change,
+        head_rows=tuple(classes[row] for row in plan.rows),
         backbone_share=plan.backbone_share,
         classes=classes,
         source_classes=plan.source_classes,
-        known_classes=tuple(classes[row] for row in rows_of(classes, plan.source_classes)),
+        known_classes=tuple(classes[row] for row in matching_rows(classes, plan.source_classes)),
         doubts=(*doubts, *_doubts_about_name(path, sha256)),
     )
     return plan, report
@@ -245,12 +260,19 @@ class _Plan:
     dropped: list[TensorNote]
     misfits: list[TensorNote]  # of the backbone, with another shape
     head_change: str
+    rows: dict[int, int]  # of the head, kept by the names of their classes: here → there
+    head_rows: dict[str, torch.Tensor]  # the file's head, for those
     backbone_share: float
     source_classes: tuple[str, ...]
 
 
 def _plan(
-    model: nn.Module, tensors: dict[str, torch.Tensor], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
+    model: nn.Module,
+    tensors: dict[str, torch.Tensor],
+    classes: tuple[str, ...],
+    recipe: Recipe,
+    backbone_only: bool,
+    path: Path,
 ) -> _Plan:
     if isinstance(model, TransformersRecognizer):
         dialect, names = model.names_of(tensors)
@@ -268,14 +290,18 @@ def _plan(
         theirs = {key: _without_time(ours.get(key), tensor) for key, tensor in theirs.items()}
     there = {key: tuple(tensor.shape) for key, tensor in theirs.items()}
     here = {key: tuple(tensor.shape) for key, tensor in ours.items()}
-    head_change = _head_change(there, here, classes, recipe, backbone_only)
-    plan = _Plan(dialect, resnet_in(there), {}, [], [], [], [], [], head_change, 0.0, classes)
+    rows = rows_by_name(there, here, classes, recipe, backbone_only, path)
+    head_change = head_change_of(there, here, classes, recipe, backbone_only, rows)
+    plan = _Plan(dialect, resnet_in(there), {}, [], [], [], [], [], head_change, rows or {}, {}, 0.0, classes)
     computed = _computed(model, there, here)
     for key, shape in here.items():
         if key in computed:
             plan.kept.append(TensorNote(key, shape, shape, "computed, not loaded"))
         elif key.startswith("head.") and head_change:
-            plan.reinitialised.append(TensorNote(key, there.get(key), shape, head_change))
+            is_whole = len(plan.rows) == shape[0] and key in there
+            (plan.kept if is_whole else plan.reinitialised).append(TensorNote(key, there.get(key), shape, head_change))
+            if plan.rows and key in there:
+                plan.head_rows[key] = theirs[key]
         elif backbone_only and (made := made_from_image(key, shape, theirs)):
             plan.kept.append(TensorNote(key, made.there, shape, made.how))
             plan.reused[key] = made.tensor
@@ -343,27 +369,6 @@ def averaged_over_colours(kernel: torch.Tensor, channels: int) -> torch.Tensor:
 def _is_colour_kernel_of(there: Shape, here: Shape, model: Model) -> bool:
     of_flow = model.modality == "flow" and len(here) == 4 and here[1] == model.channels
     return of_flow and there == (here[0], 3, *here[2:])
-
-
-def _head_change(
-    there: dict[str, Shape], here: dict[str, Shape], classes: tuple[str, ...], recipe: Recipe, backbone_only: bool
-) -> str:
-    """Why the head cannot be kept; "" where it can."""
-    weight = there.get("head.fc.weight")
-    rows = here["head.fc.weight"][0]
-    if weight is None:
-        return "head (expected: the file has none)"
-    if backbone_only:
-        return f"head {weight[0]} → {rows} (expected: only the backbone is taken)"
-    if weight[0] != rows:
-        return f"head {weight[0]} → {rows} (expected: the class count differs)"
-    if any(there.get(key) != shape for key, shape in here.items() if key.startswith("head.")):
-        return f"head (its shape {shape_text(weight)} differs from {shape_text(here['head.fc.weight'])})"
-    wanted = recipe.dataset.classes
-    if len(wanted) == len(classes) == rows and wanted != classes:
-        place = next(i for i, (new, old) in enumerate(zip(wanted, classes, strict=True)) if new != old)
-        return f'head (as many classes, but other ones: class {place} was "{classes[place]}", is "{wanted[place]}")'
-    return ""
 
 
 def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
@@ -436,7 +441,8 @@ def _about_flow(misfit: TensorNote, recipe: Recipe) -> str:
 
 
 def _refuse_infinite(plan: _Plan, path: Path) -> None:
-    for key, tensor in plan.reused.items():
+    rows = {key: tensor[list(plan.rows.values())] for key, tensor in plan.head_rows.items()}
+    for key, tensor in (plan.reused | rows).items():
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: {key} holds numbers that are not finite; the training it comes from diverged.")
 

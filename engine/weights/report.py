@@ -55,7 +55,8 @@ class LoadReport:
     reinitialised: tuple[TensorNote, ...]
     missing: tuple[TensorNote, ...]
     dropped: tuple[TensorNote, ...]
-    head_change: str  # why the head starts anew; "" where it was kept
+    head_change: str  # why the head starts anew; "" where it was kept whole
+    head_rows: tuple[str, ...]  # classes whose rows of the head were kept by their names
     backbone_share: float
     classes: tuple[str, ...]  # the model's; () where the recipe does not name them
     source_classes: tuple[str, ...]  # () where the file does not name them
@@ -90,6 +91,8 @@ class LoadReport:
         ]
         if self.reinitialised:
             lines.append(f"re-initialised {len(self.reinitialised)} of {self.total} tensors: {self.head_change}")
+        elif self.head_change:
+            lines.append(self.head_change)
         if self.wanting:
             lines.append(f"not in the file: {_listed(self.wanting)}")
         if self.counters:
@@ -119,7 +122,7 @@ class LoadReport:
         known, all_of_them = self.known_classes, len(self.classes)
         if not known:
             return f"none of the {all_of_them} classes here is among them"
-        return f"it knows {len(known)} of the {all_of_them} classes here: {_first(known)}"
+        return f"it knows {len(known)} of the {all_of_them} classes here: {first_names(known)}"
 
     def document(self) -> dict[str, Any]:
         """As JSON: the fields, and `totals` and `lines`, which follow from them."""
@@ -163,7 +166,7 @@ def same_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.casefold())
 
 
-def rows_of(classes: Sequence[str], source_classes: Sequence[str]) -> dict[int, int]:
+def matching_rows(classes: Sequence[str], source_classes: Sequence[str]) -> dict[int, int]:
     """For each class whose name the source has: its id here → its id there.
 
     The exact name wins; else case, spaces, underscores and hyphens do not count. A name that fits two classes of the
@@ -183,8 +186,9 @@ def _listed(notes: Sequence[TensorNote]) -> str:
 
 
 def _some(classes: Sequence[str]) -> str:
-    return f"{len(classes)} classes: {_first(classes)}"
+    return f"{len(classes)} classes: {first_names(classes)}"
 
 
-def _first(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
+    """archery, bowling, chess, …"""
     return f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"

@@ -103,6 +103,7 @@ def a_report(**changes: Any) -> LoadReport:
         missing=(note("backbone.norm.weight", None, (8,), "blocks.12", "not in the file"),),
         dropped=(TensorNote("old.weight", (2, 2), None, "not in this model"),),
         head_change="head 400 → 7 (expected: the class count differs)",
+        head_rows=(),
         backbone_share=0.97,
         classes=("archery", "bowling", "chess"),
         source_classes=(*(f"class {n}" for n in range(399)), "Archery"),

@@ -12,7 +12,7 @@ from engine.errors import ExitCode
 from engine.recipe import Recipe, save_recipe
 from engine.weights.__main__ import main
 from engine.weights.load import load_weights
-from engine.weights.report import LoadReport, report_from, rows_of
+from engine.weights.report import LoadReport, matching_rows, report_from
 from tests.clips import CLASSES, make_dataset
 from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
@@ -128,9 +128,11 @@ def test_a_download_is_told_on_stderr(ask: Asked, tmp_path: Path, monkeypatch: p
 
 def test_names_are_compared_however_they_are_spelt() -> None:
     there = ("Playing Guitar", "archery", "pull-ups", "bowling")
-    assert rows_of(("bowling", "playing_guitar", "PullUps", "chess"), there) == {0: 3, 1: 0, 2: 2}
-    assert rows_of(("crane", "Crane"), ("crane", "CRANE")) == {0: 0}, "two that are alike: only the exact name counts"
-    assert rows_of((), there) == rows_of(there, ()) == {}
+    assert matching_rows(("bowling", "playing_guitar", "PullUps", "chess"), there) == {0: 3, 1: 0, 2: 2}
+    assert matching_rows(("crane", "Crane"), ("crane", "CRANE")) == {0: 0}, (
+        "two that are alike: only the exact name counts"
+    )
+    assert matching_rows((), there) == matching_rows(there, ()) == {}
 
 
 def test_a_document_that_is_no_report_is_told_apart() -> None:
