@@ -39,6 +39,7 @@ from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
 from wizard.widgets.words import Words
 
 if TYPE_CHECKING:
+    from engine.dataset.contact_sheet import ContactSheet
     from engine.run_folder import RunFolder
 
 STEPS: dict[str, type[Step]] = {
@@ -118,6 +119,7 @@ class WizardScreen(Screen[None]):
         Binding("down,right", "app.focus_next", "Next field", show=False),
         Binding("up,left", "app.focus_previous", "Previous field", show=False),
         Binding("ctrl+o", "browse", "Browse", id="wizard.browse", tooltip="Look for the folder in a tree"),
+        Binding("f2,v", "look", "See it", key_display="f2", id="wizard.look", tooltip="See what the model will see"),
         Binding("ctrl+l", "launch", "Save and launch", id="wizard.launch", tooltip="Write the recipe, start training"),
         Binding("ctrl+s", "save", "Save", id="wizard.save", tooltip="Write the recipe and leave"),
         Binding("ctrl+r", "afresh", "Afresh", id="wizard.afresh", tooltip="Put this draft aside; again brings it back"),
@@ -148,9 +150,10 @@ class WizardScreen(Screen[None]):
         self.insisted: set[str] = set()  # steps that one tried to leave with something missing
         self.changed = False  # since the draft was restored or the recipe saved
         self.launched: RunFolder | None = None
-        self._offers: tuple[str, bool] | None = None  # what the footer was made for
+        self._offers: tuple[str, bool, bool] | None = None  # what the footer was made for
         self._pause: Timer | None = None
         self._go_on_when_found = False
+        self._sheet: ContactSheet | None = None
 
     @property
     def result(self) -> WizardResult:
@@ -201,7 +204,7 @@ class WizardScreen(Screen[None]):
         if not isinstance(step, ReviewStep):
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)
-        if self._offers != (offers := (self.here, self._has_a_draft)):
+        if self._offers != (offers := (self.here, self._has_a_draft, bool(self.draft.found))):
             self._offers = offers
             self.refresh_bindings()
 
@@ -284,6 +287,7 @@ class WizardScreen(Screen[None]):
                 self.notify(f"The draft cannot be kept: {error.strerror}.", severity="warning", markup=False)
 
     def on_unmount(self) -> None:
+        self.close_contact_sheet()
         self.keep()
 
     # --- looking at the data, in a thread -----------------------------------------------------------------------------
@@ -344,6 +348,33 @@ class WizardScreen(Screen[None]):
         if self.here == "dataset":
             self.show()
 
+    # --- what the model will see, in a process of its own -------------------------------------------------------------
+
+    def contact_sheet(self) -> ContactSheet:
+        """Whom to ask for frames; the process starts with the first question."""
+        from engine.dataset.contact_sheet import ContactSheet
+
+        self._sheet = self._sheet or ContactSheet()
+        return self._sheet
+
+    def close_contact_sheet(self) -> None:
+        """End the process, if there is one."""
+        if self._sheet:
+            self._sheet.close()
+            self._sheet = None
+
+    def action_look(self) -> None:
+        """See what the model will see."""
+        from wizard.contact_sheet import ContactSheetScreen
+
+        assert self.draft.found
+        try:
+            recipe = self.draft.recipe_as_far_as_it_goes()
+        except RecipeError as error:
+            self._say(f"✗ {' '.join(str(error).split())}")
+            return
+        self.app.push_screen(ContactSheetScreen(recipe, self.draft.found.classes, self.contact_sheet))
+
     # --- keys ---------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -359,6 +390,8 @@ class WizardScreen(Screen[None]):
                 return self.here == "review"
             case "browse":
                 return self.here == "dataset"
+            case "look":
+                return self.here == "dataset" and self.draft.found is not None
             case "afresh":
                 return self._has_a_draft
         return True
@@ -450,6 +483,7 @@ class WizardScreen(Screen[None]):
             self._say(f"✗ Saved as {path}, but not launched. {error}")
             return
         self.launched = run
+        self.close_contact_sheet()
         self.app.push_screen(DashboardScreen(run))
 
     def _saved(self) -> Path | None:

@@ -27,7 +27,7 @@ from engine.events import (
     WeightsLoaded,
     WentBack,
 )
-from engine.recipe import Model
+from engine.recipe import Dataset, Model, Recipe
 from engine.run_folder import RunFolder, Status
 
 UNKNOWN = "–"
@@ -61,6 +61,37 @@ def frames_of(model: Model) -> str:
     last_two = interval % 100 if interval % 100 in (11, 12, 13) else interval % 10
     nth = f"{interval}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last_two, 'th') }"
     return f"{model.clip_len} frames in a row" if interval == 1 else f"{model.clip_len} frames, every {nth}"
+
+
+def sampling_of(recipe: Recipe, training: bool) -> str:
+    """Which frames of a clip the recognizer is given, and which part of them, in a sentence."""
+    return f"{_places_of(recipe.model, training)}; {_crop_of(recipe.dataset, training)}."
+
+
+def _places_of(model: Model, training: bool) -> str:
+    if model.clip_len:
+        return f"{frames_of(model)}, from {'a random place' if training else 'the middle'}"
+    which = "at random" if training else "from its middle"
+    if model.modality == "flow":
+        pairs = f"{count(model.flow_length, 'pair')} of flow of each {which}, the first one drawn: x, and beside it y"
+        return f"{count(model.segments, 'part')} of the clip, {pairs}"
+    return f"{count(model.segments, 'part')} of the clip, a frame of each {which}"
+
+
+def _crop_of(dataset: Dataset, training: bool) -> str:
+    size, side = f"{dataset.frame_size} × {dataset.frame_size}", dataset.short_side
+    if not training:
+        return f"the middle of the picture, {size}"
+    scales = sorted(dataset.crop_scales)
+    share = f"{scales[0]:.0%} to {scales[-1]:.0%}" if scales[0] < scales[-1] else f"{scales[0]:.0%}"
+    crop = {
+        "multiscale": f"a crop of {share} of the short side, scaled to {size}",
+        "random_resized": f"a crop of 8% to 100% of the picture, scaled to {size}",
+        "random": f"a crop of {size} where the short side is {side}",
+    }[dataset.crop]
+    crop = crop.replace("%", " %")
+    mirrored = f"{100 * dataset.flip:g} % are mirrored" if dataset.flip else "none is mirrored"
+    return f"{crop}; {mirrored}" + (f"; RandAugment {dataset.rand_augment}" if dataset.rand_augment else "")
 
 
 def rate(value: float) -> str:

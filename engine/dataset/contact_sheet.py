@@ -42,10 +42,11 @@ class Row:
 
     number: the clip's own in the list of its split. numbers: of the frames in the clip, which has num_frames. seconds:
     when they are shown, () where nothing says so. seen_as: the classes that the model is told, which mirroring may
-    change. trouble: why there are no frames.
+    change. trouble: why there are no frames. refusal: why there are none of any clip.
     """
 
     trouble: str = ""
+    refusal: str = ""
     name: str = ""
     number: int = -1
     seen_as: tuple[str, ...] = ()

@@ -100,7 +100,7 @@ def _answer(question: dict[str, Any]) -> Row:
     try:
         return _clips(recipe, wish.split).row(wish)
     except FtwizError as error:
-        return Row(" ".join(str(error).split()))
+        return Row(refusal=" ".join(str(error).split()))
 
 
 def _say(row: Row, answers: BinaryIO) -> None:

@@ -109,7 +109,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(sheet: ContactSheet, tmp_pat
     assert broken.frames is None and broken.trouble and broken.name.endswith(".mp4")
     assert sheet.row(recipe, Wish(1)).trouble == ""
     wrong = sheet.row(recipe_for(root, head={"num_classes": 9}), Wish(0))
-    assert "9" in wrong.trouble and wrong.name == "" and "\n" not in wrong.trouble
+    assert "9" in wrong.refusal and wrong.name == "" and "\n" not in wrong.refusal
     for path in (root / "val/waits").iterdir():
         path.unlink()
     other = recipe_for(root, dataset={"flip": 0.25})  # the lists are read again
