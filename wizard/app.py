@@ -119,7 +119,7 @@ class WizardScreen(Screen[None]):
         Binding("down,right", "app.focus_next", "Next field", show=False),
         Binding("up,left", "app.focus_previous", "Previous field", show=False),
         Binding("ctrl+o", "browse", "Browse", id="wizard.browse", tooltip="Look for the folder in a tree"),
-        Binding("f2,v", "look", "See it", key_display="f2", id="wizard.look", tooltip="See what the model will see"),
+        Binding("f2,v", "look", "Frames", key_display="f2", id="wizard.look", tooltip="See what the model will see"),
         Binding("ctrl+l", "launch", "Save and launch", id="wizard.launch", tooltip="Write the recipe, start training"),
         Binding("ctrl+s", "save", "Save", id="wizard.save", tooltip="Write the recipe and leave"),
         Binding("ctrl+r", "afresh", "Afresh", id="wizard.afresh", tooltip="Put this draft aside; again brings it back"),
@@ -169,7 +169,7 @@ class WizardScreen(Screen[None]):
             with Vertical(id="main"):
                 yield Words(id="banner")
                 with ContentSwitcher(id="steps", initial="step-dataset"):
-                    yield DatasetStep()  # the first screen waits for no other
+                    yield DatasetStep(self.contact_sheet if self._checks else None)  # it waits for no other step
                 yield Words(id="help")
         yield Footer()
 
@@ -177,6 +177,11 @@ class WizardScreen(Screen[None]):
         self._say(self.greeting)
         await self.go_to("dataset")
         self._look()
+
+    def on_resize(self) -> None:
+        """There may be room for more now."""
+        if self.query("#step-dataset"):
+            self.call_later(self.show)
 
     @property
     def here(self) -> str:

@@ -1,4 +1,4 @@
-"""What the model will see, on the whole screen: frames of a clip of each class, sampled and augmented as in training."""
+"""What the model will see, on the whole screen: a clip of each class, sampled and augmented as in training."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ContactSheetScreen(Screen[None]):
         Binding("v,left,right", "other_split", "Validation", key_display="v", tooltip="Training or validation clips"),
         Binding("n,space", "epoch(1)", "Next epoch", tooltip="The same clips as the next epoch sees them"),
         Binding("p", "epoch(-1)", "Epoch before", show=False, tooltip="The same clips as the epoch before saw them"),
-        Binding("c", "others", "Other clips", tooltip="Another clip of each class"),
-        Binding("down,j", "page(1)", "More classes", key_display="↓", tooltip="The next classes"),
+        Binding("c", "others", "Others", tooltip="Another clip of each class"),
+        Binding("down,j", "page(1)", "More", key_display="↓", tooltip="The next classes"),
         Binding("up,k", "page(-1)", "Classes before", show=False, key_display="↑", tooltip="The classes before"),
         Binding("pagedown", "page(1)", "More classes", show=False, tooltip="The next classes"),
         Binding("pageup", "page(-1)", "Classes before", show=False, tooltip="The classes before"),
@@ -61,28 +61,29 @@ class ContactSheetScreen(Screen[None]):
         yield Sheet(self._asks, GOOD)
         yield Footer()
 
-    async def on_mount(self) -> None:
-        await self._show()
+    def on_mount(self) -> None:
+        self._show()
 
     @property
     def sheet(self) -> Sheet:
         return self.query_one(Sheet)
 
-    async def _look_at(self, view: View) -> None:
+    def _look_at(self, view: View) -> None:
         self.view = view
-        await self._show()
+        self._show()
         self.refresh_bindings()
 
-    async def _show(self) -> None:
+    def _show(self) -> None:
         self.query_one("#how", Words).say(sampling_of(self.view.recipe, self.view.split == "train"))
         self._say_which()
-        await self.sheet.show(self.view)
+        self.sheet.show(self.view)
 
     def _say_which(self) -> None:
         view = self.view
         training = view.split == "train"
         last = min(view.first + self.sheet.grid.places, len(view.classes))
-        some = f"{view.first + 1}–{last} of " if last - view.first < len(view.classes) else ""
+        those = f"class {last}" if last == view.first + 1 else f"classes {view.first + 1}–{last}"
+        seen = f"{those} of {len(view.classes):,}" if last - view.first < len(view.classes) else f"all {last} classes"
         on, off = "bold $primary", "$foreground 60%"
         self.query_one("#which", Words).say(
             Content.assemble(
@@ -90,7 +91,7 @@ class ContactSheetScreen(Screen[None]):
                 ("● training  " if training else "○ training  ", on if training else off),
                 ("○ validation" if training else "● validation", off if training else on),
                 f"   epoch {view.epoch}" if training else "   every epoch",
-                f"   {some}{len(view.classes):,} classes",
+                f"   {seen}",
             )
         )
 
@@ -109,35 +110,35 @@ class ContactSheetScreen(Screen[None]):
             return self.sheet.grid.places < len(self.view.classes)
         return True
 
-    async def action_other_split(self) -> None:
+    def action_other_split(self) -> None:
         """Training or validation."""
-        await self._look_at(replace(self.view, split="val" if self.view.split == "train" else "train"))
+        self._look_at(replace(self.view, split="val" if self.view.split == "train" else "train"))
 
-    async def action_epoch(self, step: int) -> None:
+    def action_epoch(self, step: int) -> None:
         """The same clips as another epoch sees them."""
-        await self._look_at(replace(self.view, epoch=max(1, self.view.epoch + step)))
+        self._look_at(replace(self.view, epoch=max(1, self.view.epoch + step)))
 
-    async def action_others(self) -> None:
+    def action_others(self) -> None:
         """Another clip of each class."""
-        await self._look_at(replace(self.view, take=self.view.take + 1))
+        self._look_at(replace(self.view, take=self.view.take + 1))
 
-    async def action_page(self, step: int) -> None:
+    def action_page(self, step: int) -> None:
         """Other classes."""
-        await self._go_to(self.view.first + step * self.sheet.grid.places)
+        self._go_to(self.view.first + step * self.sheet.grid.places)
 
-    async def action_ends(self, last: int) -> None:
+    def action_ends(self, last: int) -> None:
         """The first classes, or the last."""
-        await self._go_to(len(self.view.classes) if last else 0)
+        self._go_to(len(self.view.classes) if last else 0)
 
-    async def _go_to(self, first: int) -> None:
+    def _go_to(self, first: int) -> None:
         most = max(0, len(self.view.classes) - self.sheet.grid.places)
-        await self._look_at(replace(self.view, first=min(max(0, first), most)))
+        self._look_at(replace(self.view, first=min(max(0, first), most)))
 
-    async def on_mouse_scroll_down(self) -> None:
-        await self.action_page(1)
+    def on_mouse_scroll_down(self) -> None:
+        self.action_page(1)
 
-    async def on_mouse_scroll_up(self) -> None:
-        await self.action_page(-1)
+    def on_mouse_scroll_up(self) -> None:
+        self.action_page(-1)
 
     def action_keys(self) -> None:
         """All keys that work here."""

@@ -13,6 +13,7 @@ from textual.theme import Theme
 from engine.errors import RecipeError
 
 NARROW, WIDE, EXTRA_WIDE = "-narrow", "-wide", "-xwide"
+SHORT, TALL = "-short", "-tall"
 
 DARK = Theme(
     name="ftwiz-dark",
@@ -64,7 +65,7 @@ class StudioApp(App[ReturnType]):
     """Base of the wizard and the dashboard."""
 
     HORIZONTAL_BREAKPOINTS = [(0, NARROW), (100, WIDE), (140, EXTRA_WIDE)]  # noqa: RUF012, as Textual declares it
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (35, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, SHORT), (35, TALL)]  # noqa: RUF012
     TITLE = "ftwiz"
 
     def __init__(self) -> None:

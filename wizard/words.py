@@ -70,26 +70,26 @@ def sampling_of(recipe: Recipe, training: bool) -> str:
 
 def _places_of(model: Model, training: bool) -> str:
     if model.clip_len:
-        return f"{frames_of(model)}, from {'a random place' if training else 'the middle'}"
-    which = "at random" if training else "from its middle"
+        return f"{sentence_case(frames_of(model))}, from {'a random place' if training else 'the middle'}"
+    parts = count(model.segments, "part")
     if model.modality == "flow":
-        pairs = f"{count(model.flow_length, 'pair')} of flow of each {which}, the first one drawn: x, and beside it y"
-        return f"{count(model.segments, 'part')} of the clip, {pairs}"
-    return f"{count(model.segments, 'part')} of the clip, a frame of each {which}"
+        place = "a random place" if training else "the middle"
+        drawn = "" if model.flow_length == 1 else " (here the first)"
+        return f"{count(model.flow_length, 'pair')} of flow{drawn}, x and y, from {place} of each of {parts}"
+    return f"{'A random' if training else 'The middle'} frame from each of {parts}"
 
 
 def _crop_of(dataset: Dataset, training: bool) -> str:
     size, side = f"{dataset.frame_size} × {dataset.frame_size}", dataset.short_side
     if not training:
         return f"the middle of the picture, {size}"
-    scales = sorted(dataset.crop_scales)
-    share = f"{scales[0]:.0%} to {scales[-1]:.0%}" if scales[0] < scales[-1] else f"{scales[0]:.0%}"
+    least, most = min(dataset.crop_scales), max(dataset.crop_scales)
+    share = f"{100 * least:g} to {100 * most:g} %" if least < most else f"{100 * most:g} %"
     crop = {
         "multiscale": f"a crop of {share} of the short side, scaled to {size}",
-        "random_resized": f"a crop of 8% to 100% of the picture, scaled to {size}",
-        "random": f"a crop of {size} where the short side is {side}",
+        "random_resized": f"a crop of 8 to 100 % of the area, scaled to {size}",
+        "random": f"a crop of {size}, the short side being {side}",
     }[dataset.crop]
-    crop = crop.replace("%", " %")
     mirrored = f"{100 * dataset.flip:g} % are mirrored" if dataset.flip else "none is mirrored"
     return f"{crop}; {mirrored}" + (f"; RandAugment {dataset.rand_augment}" if dataset.rand_augment else "")
 

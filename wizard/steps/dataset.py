@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +13,10 @@ from textual.content import Content
 from textual.reactive import reactive
 
 from engine.dataset.clips import Note
+from engine.errors import RecipeError
 from wizard.decisions import Draft, Question
 from wizard.steps.step import Step
+from wizard.terminal import EXTRA_WIDE, TALL
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount
 from wizard.widgets.field import Field
 from wizard.widgets.paths import PathSuggester
@@ -21,7 +25,9 @@ from wizard.words import count, printable, quoted
 
 if TYPE_CHECKING:
     from engine.dataset.check import Report
+    from engine.dataset.contact_sheet import ContactSheet
     from engine.dataset.findings import Problem
+    from wizard.widgets.contact_sheet import Glimpse
 
 WELCOME = """\
 A folder of videos is enough, sorted into one folder a class:
@@ -64,6 +70,12 @@ class DatasetStep(Step):
     looking = reactive(False)
     checked: reactive[Checked] = reactive(Checked())
 
+    def __init__(self, asks: Callable[[], ContactSheet] | None = None) -> None:
+        """asks: gives whom to ask for frames, where a glimpse of them is wanted."""
+        super().__init__()
+        self._asks = asks
+        self._glimpse: Glimpse | None = None
+
     def compose_fields(self) -> ComposeResult:
         yield from super().compose_fields()
         yield Words(id="found")
@@ -84,6 +96,7 @@ class DatasetStep(Step):
         found.say(self._finding(draft))
         self.query_one("#remarks", Words).say("\n".join(self._remarks(draft)))
         self.query_one("#problems", Words).say(self._problems(draft))
+        self._show_glimpse(draft)
         counts = class_counts(draft)
         bars, legend = self.query_one(ClassBars), self.query_one("#legend", Words)
         bars.counts = counts
@@ -97,6 +110,22 @@ class DatasetStep(Step):
                 (f"   PgDn shows all {len(counts)} classes" if len(counts) > MANY else "", "$foreground 60%"),
             )
         )
+
+    def _show_glimpse(self, draft: Draft) -> None:
+        """Of what the model will see, where there is room: what draws it is loaded only then."""
+        has_room = self.screen.has_class(EXTRA_WIDE) and self.screen.has_class(TALL)
+        if not self._asks or (self._glimpse is None and not (draft.found and has_room)):
+            return
+        from wizard.widgets.contact_sheet import Glimpse, View
+
+        view = None
+        if draft.found and has_room:
+            with suppress(RecipeError):  # an answer is impossible, which its own field says
+                view = View(draft.recipe_as_far_as_it_goes(), draft.found.classes)
+        if self._glimpse is None:
+            self._glimpse = Glimpse(self._asks)
+            self.mount(self._glimpse, before="#legend")
+        self._glimpse.show(view)
 
     def _finding(self, draft: Draft) -> Content:
         if self.looking:

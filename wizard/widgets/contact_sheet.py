@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,6 +12,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
+from textual.widgets import Static
 from textual.worker import get_current_worker
 
 from engine.dataset.contact_sheet import ContactSheet, Row, Wish
@@ -28,7 +28,7 @@ NARROWEST = 20  # cells for a clip
 
 @dataclass(frozen=True)
 class View:
-    """What is looked at: from the class at place `first` on, in the split and the epoch, and which clip of each class."""
+    """What is looked at: the classes from place `first` on, a split, an epoch, and which clip of each class."""
 
     recipe: Recipe
     classes: tuple[str, ...]
@@ -55,17 +55,22 @@ class Grid:
 
 
 def plan(width: int, height: int, pictures: int, aspect: float, clips: int, good: int) -> Grid:
-    """As many clips as there is room for with pictures of at least `good` rows, and then the largest pictures."""
-    best, merit = Grid(), (0, 0, 0)
-    for columns in range(1, max(1, width // NARROWEST) + 1):
-        for rows in range(1, max(1, height // (good + 2)) + 1):
-            each = arrange(pictures, aspect, (width - (columns - 1) * GAP) // columns, height // rows - 1)
-            if each.height >= good and each.shown == pictures:
-                grid = Grid(columns, rows)
-                best, merit = max(
-                    (best, merit), (grid, (min(clips, grid.places), each.height, -grid.places)), key=lambda it: it[1]
-                )
-    return best
+    """Each clip on a line of its own if that leaves pictures of at least `good` rows; then as many clips as there is
+    room for; then the largest pictures."""
+    grids = [
+        Grid(columns, rows)
+        for columns in range(1, max(1, width // NARROWEST) + 1)
+        for rows in range(1, max(1, height // (good + 2)) + 1)
+    ]
+
+    def merit(grid: Grid) -> tuple[bool, bool, int, int, int]:
+        each = arrange(pictures, aspect, (width - (grid.columns - 1) * GAP) // grid.columns, height // grid.rows - 1)
+        is_good = each.height >= good and each.shown == pictures
+        on_a_line = is_good and each.per_line == pictures
+        clips_seen = min(clips, grid.places) if is_good else -grid.places
+        return is_good, on_a_line, clips_seen, each.height, -grid.places
+
+    return max(grids, key=merit)
 
 
 class ClipView(Vertical):
@@ -84,30 +89,29 @@ class ClipView(Vertical):
         yield Words(classes="trouble")
         yield Frames()
 
-    def show(self, name: str, row: Row | None, root: str) -> None:
+    def show(self, name: str, row: Row | None) -> None:
         """row: None while it is waited for."""
-        title, trouble, frames = self.query_one(".title", Words), self.query_one(".trouble", Words), self.query_one(Frames)
+        title, trouble, frames = (
+            self.query_one(".title", Words),
+            self.query_one(".trouble", Words),
+            self.query_one(Frames),
+        )
         said = row.trouble if row else "…"
-        title.say(_title(name, row, root))
+        title.say(_title(name, row))
+        title.tooltip = printable(row.name) if row and row.name else None
         trouble.say(f"! {printable(said)}" if row and said else said)
         trouble.display = bool(said)
         frames.show(row.frames if row else None, _captions(row) if row else ())
 
 
-def _title(name: str, row: Row | None, root: str) -> Content:
+def _title(name: str, row: Row | None) -> Content:
     """The class that the model is told, and which clip it is."""
     seen_as = row.seen_as if row and row.seen_as else (name,)
     parts = ["mirrored"] if row and row.mirrored else []
-    parts += [_below(root, row.name)] if row and row.name else []
+    parts += [row.name.rpartition("/")[2]] if row and row.name else []
     return Content.assemble(
         (printable(", ".join(seen_as)), "bold"), (f"  {printable(' · '.join(parts))}", "$foreground 60%")
     )
-
-
-def _below(root: str, name: str) -> str:
-    """A clip's path without the folder that all of them are in."""
-    folder = f"{Path(root)}/"
-    return name[len(folder) :] if name.startswith(folder) else name
 
 
 def _captions(row: Row) -> Sequence[str]:
@@ -160,14 +164,15 @@ class Sheet(Container):
     def grid(self) -> Grid:
         return self._grid
 
-    async def show(self, view: View | None) -> None:
+    def show(self, view: View | None) -> None:
         """Look at something else; at nothing with None."""
         if view == self._view:
             return
         if view is None or self._view is None or view.recipe != self._view.recipe:
             self._rows.clear()
         self._view = view
-        await self._lay_out()
+        if self.is_mounted:
+            self.call_later(self._lay_out)
 
     async def on_resize(self, event: events.Resize) -> None:
         await self._lay_out()
@@ -184,7 +189,8 @@ class Sheet(Container):
         if grid != self._grid:
             self._grid = grid
             self.post_message(self.Planned(grid))
-        clips.styles.grid_size_columns, clips.styles.grid_size_rows = grid.columns, grid.rows
+        clips.styles.grid_size_columns = grid.columns
+        clips.styles.grid_rows = str(self.size.height // grid.rows)
         here = list(clips.query(ClipView))
         await clips.mount_all(ClipView() for _ in range(grid.places - len(here)))
         for spare in here[grid.places :]:
@@ -206,7 +212,7 @@ class Sheet(Container):
             at = view.first + place
             clip.visible = at < len(view.classes)
             if clip.visible:
-                clip.show(view.classes[at], self._rows.get(view.wish(place)), view.recipe.dataset.root)
+                clip.show(view.classes[at], self._rows.get(view.wish(place)))
 
     def _ask_for_the_rest(self) -> None:
         view = self._view
@@ -242,3 +248,28 @@ class Sheet(Container):
         self._fill_in(view)
 
 
+class Glimpse(Vertical):
+    """A line of the contact sheet, for where there is room beside other things."""
+
+    DEFAULT_CSS = """
+    Glimpse {
+        height: 10; margin-top: 1;
+        &.empty { display: none; }
+        .hint { height: auto; color: $text-muted; }
+    }
+    """
+    GOOD = 6
+    PAUSE = 0.6
+
+    def __init__(self, asks: Callable[[], ContactSheet]) -> None:
+        super().__init__()
+        self._sheet = Sheet(asks, self.GOOD, self.PAUSE)
+
+    def compose(self) -> ComposeResult:
+        yield Static("What the model will see in training; F2 shows more", classes="hint")
+        yield self._sheet
+
+    def show(self, view: View | None) -> None:
+        """Look at something else; at nothing with None."""
+        self.set_class(view is None, "empty")
+        self._sheet.show(view)
