@@ -96,8 +96,8 @@ class ContactSheetScreen(Screen[None]):
         )
 
     def on_sheet_planned(self, event: Sheet.Planned) -> None:
+        self._go_to(self.view.first)
         self._say_which()
-        self.refresh_bindings()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

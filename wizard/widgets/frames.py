@@ -20,8 +20,9 @@ from textual.widget import Widget
 
 # By which of its quarters have the foreground's colour: top left 8, top right 4, bottom left 2, bottom right 1.
 QUADRANTS = " ▗▖▄▝▐▞▟▘▚▌▙▀▜▛█"
-# Those with the top left one in the foreground: the others are these with the colours exchanged.
-_HALVES = np.arange(8, 16)
+# Those with the top left one in the foreground: the others are these with the colours exchanged. Of several that fit,
+# the first one is drawn, and every font has the half blocks.
+_HALVES = np.array([12, 10, 8, 9, 11, 13, 14, 15])
 _IN_FRONT = (_HALVES[:, None] >> np.array([3, 2, 1, 0])) & 1  # [8, 4]
 # Dots of a braille letter, from U+2800 on: bits of the two columns of four rows.
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
@@ -47,11 +48,10 @@ def arrange(pictures: int, aspect: float, width: int, height: int) -> Arrangemen
 
     aspect: width by height of a picture in pixels. A cell is twice as high as wide.
     """
-    rows = max(1, height - 1)
     for rows in range(max(1, height - 1), 0, -1):
         columns = max(1, round(2 * rows * aspect))
         per_line, lines = (width + GAP) // (columns + GAP), height // (rows + 1)
-        if per_line and (per_line * lines >= pictures or rows <= SMALLEST):
+        if per_line and lines and (per_line * lines >= pictures or rows <= SMALLEST):
             return Arrangement(columns, rows, min(per_line, pictures), min(pictures, per_line * lines))
     return Arrangement(max(1, min(width, round(2 * aspect))), 1, 1, 1)
 
@@ -129,8 +129,8 @@ def in_colours(picture: np.ndarray, width: int, height: int) -> list[list[Segmen
     rows, columns = np.indices(best.shape)
     colours = np.stack([front[rows, columns, best], back[rows, columns, best]], 2).round().astype(int)
     return [
-        [Segment(QUADRANTS[8 + half], _style(*pair[0], *pair[1])) for half, pair in zip(halves, line, strict=True)]
-        for halves, line in zip(best.tolist(), colours.tolist(), strict=True)
+        [Segment(QUADRANTS[half], _style(*pair[0], *pair[1])) for half, pair in zip(halves, line, strict=True)]
+        for halves, line in zip(_HALVES[best].tolist(), colours.tolist(), strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from engine.dataset.contact_sheet import CLOSED, VIEWS, ContactSheet, Row, Wish
 from engine.dataset.formats import read_dataset
+from engine.dataset.inspect import inspect_folder
 from engine.dataset.loader import TrainingClips, ValidationClips
 from engine.recipe import Recipe, recipe_from
 from tests.clips import CLASSES, make_dataset
@@ -98,6 +99,36 @@ def test_mirrored_it_is_the_class_that_the_model_is_told(sheet: ContactSheet, tm
         make_video(tmp_path / "train" / name / "0.mp4", frames=6)
     assert sheet.row(recipe_for(tmp_path, dataset={"flip": 1.0}), Wish(0)).seen_as == ("turn right",)
     assert sheet.row(recipe_for(tmp_path, dataset={"flip": 0.0}), Wish(0)).seen_as == ("turn left",)
+
+
+def test_parts_of_untrimmed_videos(sheet: ContactSheet, tmp_path: Path) -> None:
+    for split, kind in (("val", "validation"), ("test", "test")):
+        for number, name in enumerate(("Jump", "Run")):
+            video = f"video_{kind}_{number:07}"
+            make_video(tmp_path / "videos" / split / f"{video}.mp4", frames=25, seed=number)
+            rows = tmp_path / f"annotations_{split}" / f"{name}_{split}.txt"
+            rows.parent.mkdir(exist_ok=True)
+            rows.write_text(f"{video}  0.2 0.6\n")
+    found = inspect_folder(tmp_path)
+    row = sheet.row(recipe_for(tmp_path, dataset=found.table), Wish(1))
+    assert row.name.endswith("video_validation_0000001.mp4 [0.2–0.6 s]") and row.seen_as == ("Run",)
+    assert row.num_frames == 10 and all(0.2 <= second < 0.6 for second in row.seconds)
+    assert row.frames is not None and len(row.frames) == len(row.seconds) == 3
+
+
+def test_clips_of_several_classes(sheet: ContactSheet, tmp_path: Path) -> None:
+    for number, name in enumerate("abc"):
+        write_frames(tmp_path / "frames" / name, seed=number)
+    (tmp_path / "train.txt").write_text("a 6 0 2\nb 6 1\n")
+    (tmp_path / "val.txt").write_text("c 6 2\n")
+    table = {
+        "format": "mmaction_rawframes", "root": str(tmp_path / "frames"), "annotations": str(tmp_path),
+        "with_offset": False, "classes": ["jump", "run", "wave"],
+    }  # fmt: skip
+    recipe = recipe_for(tmp_path, dataset=table, head={"multi_label": True})
+    rows = [sheet.row(recipe, Wish(label)) for label in range(3)]
+    assert [row.seen_as for row in rows] == [("jump", "wave"), ("run",), ("jump", "wave")]
+    assert [row.name[-1] for row in rows] == ["a", "b", "a"]
 
 
 def test_what_cannot_be_shown_is_said_in_a_sentence(sheet: ContactSheet, tmp_path: Path) -> None:
