@@ -768,7 +768,8 @@ def _with_the_networks_folder(layers: list[_Layer]) -> list[_Layer]:
         return layers
     place = max((place for place, layer in enumerate(layers) if _said([layer], "model", "backbone")), default=0)
     naming, backbone = layers[place], _said(layers, "model", "backbone")
-    if not backbone or not isinstance(backbone, str):
+    of_another = _said(layers[: place + 1], "model", "recognizer") != "transformers"  # a preset's resnet50, say
+    if of_another or not backbone or not isinstance(backbone, str):
         raise RecipeError(
             f'{_where(layers, "model.recognizer")}: [model] recognizer = "transformers" needs backbone: the folder of '
             "a model with its config.json, or hf://ORG/REPO."
@@ -973,6 +974,8 @@ def changes_from(base: Recipe, recipe: Recipe) -> dict[str, Any]:
         mine, theirs = getattr(recipe, table).model_dump(), getattr(base, table).model_dump()
         if differing := {key: value for key, value in mine.items() if value != theirs[key]}:
             changes[table] = differing
+    if "backbone" in changes.get("model", {}):  # whose config says the same again
+        changes["model"].pop("backbone_config", None)
     return changes
 
 

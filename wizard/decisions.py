@@ -735,6 +735,8 @@ def _infer_start(draft: Draft) -> Answer:
     if len(set_weights) == len(WEIGHTS):
         return Answer(SCRATCH, "--set leaves no weights to start from")
     backbone = draft.overrides.get("model.backbone", "resnet50")
+    if of_hugging_face(draft):
+        return Answer(OWN, "The folder or repository that --set names has its own weights.")
     if backbone != "resnet50":
         return Answer(OWN, f"The published video checkpoints are of ResNet-50; for {backbone} there are ImageNet's.")
     return _fitting_preset(draft)
@@ -745,6 +747,8 @@ def _infer_source(draft: Draft) -> Answer:
         if source := draft.overrides.get(key):
             return Answer(source, "given with --set")
     if backbone := draft.overrides.get("model.backbone", ""):
+        if of_hugging_face(draft):
+            return Answer(backbone, "where the network comes from")
         return Answer(f"torchvision://{backbone}", "ImageNet weights, by way of torchvision")
     return Answer("", "")
 
@@ -753,7 +757,14 @@ def _infer_preset(draft: Draft) -> Answer:
     """The model of weights of one's own is told by their name, where it is."""
     if draft.value("start") == OWN and (named := preset_named_by(str(draft.value("source")), draft.modality)):
         return named
+    if of_hugging_face(draft):
+        return Answer("videomae-b-kinetics400", "Its schedule suits a transformer; the network is the one of --set.")
     return _fitting_preset(draft)
+
+
+def of_hugging_face(draft: Draft) -> bool:
+    """Whether `--set` asks for a network of Hugging Face transformers."""
+    return draft.overrides.get("model.recognizer") == "transformers"
 
 
 def preset_named_by(source: str, modality: str = "rgb") -> Answer | None:
@@ -875,8 +886,10 @@ def _infer_checkpoint_interval(draft: Draft) -> Answer:
 
 
 def _infer_name(draft: Draft) -> Answer:
-    recognizer = draft.overrides.get("model.recognizer", draft.base.model.recognizer)
-    return Answer(f"{recognizer}-{_data_name(draft)}", "from the model and the data")
+    network = draft.overrides.get("model.recognizer", draft.base.model.recognizer)
+    if of_hugging_face(draft) and (backbone := draft.overrides.get("model.backbone")):
+        network = str(backbone).rstrip("/").rpartition("/")[2]
+    return Answer(f"{network}-{_data_name(draft)}", "from the model and the data")
 
 
 def _infer_out(draft: Draft) -> Answer:

@@ -132,6 +132,8 @@ def test_a_folder_of_something_else(tmp_path: Path, contents: dict[str, str] | N
 def test_a_recognizer_without_a_folder() -> None:
     with pytest.raises(RecipeError, match=r"needs backbone: the folder of a model"):
         recipe_from({"model": {"recognizer": "transformers"}})
+    with pytest.raises(RecipeError, match=r"^--set: .* needs backbone"):
+        load_recipe("tsn-r50-kinetics400", {"model.recognizer": "transformers"})
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"num_frames": 4}'])

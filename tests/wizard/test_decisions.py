@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engine.errors import DataError, RecipeError
 from engine.recipe import TABLES, load_recipe
 from engine.weights.published import PUBLISHED, Published
+from tests.engine.networks import describe
 from wizard.decisions import (
     BACKWARDS,
     DECISIONS,
@@ -263,6 +264,20 @@ def test_another_backbone_starts_from_imagenet(clips: Path) -> None:
     assert draft.recipe().weights.backbone == "torchvision://resnet18"
     assert draft.recipe().weights.load_from == ""
     assert "resnet18" in draft.answer("start").why
+
+
+def test_a_network_of_hugging_face_starts_from_its_own_weights(tmp_path: Path, clips: Path) -> None:
+    folder = describe(tmp_path / "tiny-vivit", "vivit")
+    (folder / "model.safetensors").write_bytes(b"not looked into here")
+    draft = inferred(clips, {"model.recognizer": "transformers", "model.backbone": str(folder)})
+    recipe = draft.recipe()
+    assert recipe.weights.load_from == str(folder) and recipe.weights.backbone == ""
+    assert recipe.name.startswith("tiny-vivit-") and recipe.schedule.optimizer == "adamw"
+    assert (recipe.model.clip_len, recipe.dataset.frame_size) == (4, 32)
+    assert recipe.model.backbone_config and "backbone_config" not in draft.toml(), "which the folder says"
+    written = tmp_path / "recipe.toml"
+    written.write_text(draft.toml())
+    assert load_recipe(written) == recipe
 
 
 def test_the_head_and_the_name_follow_the_data(tmp_path: Path, clips: Path) -> None:
