@@ -16,12 +16,13 @@ from engine.torchvision_schemas import torchvision
 
 
 class C2D(torchvision.models.ResNet):
-    """[B, 3, T, H, W] → [B, D]."""
+    """[B, 3, T, H, W] → [B, D]. padding: of the stem's max pool; MMAction2's has none, torchvision's and PySlowFast's
+    has 1."""
 
-    def __init__(self, depth: int):
+    def __init__(self, depth: int, padding: int = 0):
         resnet = torchvision.models.resnet
         super().__init__(resnet.BasicBlock if depth < 50 else resnet.Bottleneck, list(BLOCKS[depth]))
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2)  # without torchvision's padding of 1
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=padding)
         self.pool2 = nn.MaxPool3d((2, 1, 1))
         self.fc = nn.Identity()
 
@@ -37,8 +38,9 @@ class C2D(torchvision.models.ResNet):
 
 
 def c2d(model: recipe.Model, frame_size: int) -> nn.Module:
-    """The backbone of C2D."""
-    network = C2D(depth_of(model))
+    """The backbone of C2D; resnet50-8x8 is PySlowFast's (configs/Kinetics/C2D_8x8_R50.yaml)."""
+    plain = model.model_copy(update={"backbone": model.backbone.removesuffix("-8x8")})
+    network = C2D(depth_of(plain), padding=int(model.backbone.endswith("-8x8")))
     if model.style == "caffe":
         halve_in_first_convolution(network, model.backbone)
     return network

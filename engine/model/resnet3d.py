@@ -8,7 +8,7 @@ An image ResNet whose kernels also reach over time: a stem of so many frames, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -60,6 +60,8 @@ I3D = Layout(
 )
 # MMAction2's heavy I3D: all blocks do, and only pool2 halves the time.
 I3D_HEAVY = Layout(stem_frames=5, pool2=True)
+# PySlowFast's and PyTorchVideo's, for 8 frames: likewise only pool2 does (configs/Kinetics/I3D_8x8_R50.yaml).
+I3D_8X8 = replace(I3D, stem_stride=1, pool1_stride=1)
 
 
 class BasicBlock(nn.Module):
@@ -163,10 +165,11 @@ def slowonly(model: recipe.Model, frame_size: int) -> nn.Module:
 
 
 def i3d(model: recipe.Model, frame_size: int) -> nn.Module:
-    """The backbone of I3D; resnet50-heavy is the one whose blocks all reach over time."""
-    heavy = model.backbone.endswith("-heavy")
-    plain = model.model_copy(update={"backbone": model.backbone.removesuffix("-heavy")})
-    return ResNet3d(depth_of(plain), I3D_HEAVY if heavy else I3D, caffe=model.style == "caffe")
+    """The backbone of I3D; resnet50-heavy is the one whose blocks all reach over time, resnet50-8x8 PySlowFast's."""
+    resnet, _, kind = model.backbone.partition("-")
+    layouts = {"": I3D, "heavy": I3D_HEAVY, "8x8": I3D_8X8}
+    plain = model.model_copy(update={"backbone": resnet if kind in layouts else model.backbone})
+    return ResNet3d(depth_of(plain), layouts[kind], caffe=model.style == "caffe")
 
 
 def initialise(network: nn.Module) -> None:

@@ -47,9 +47,10 @@ def video_classifier(model: recipe.Model, frame_size: int) -> nn.Module:
         network = _swin3d(model)
     elif model.backbone in _MVIT_V2:
         network = _mvit_v2(model, frame_size)
+    elif model.recognizer == "mvit":
+        network = _mvit_v1(model, frame_size)
     else:
-        options = {"stochastic_depth_prob": model.drop_path} if model.recognizer == "mvit" else {}
-        network = torchvision.models.get_model(model.backbone, weights=None, **options)
+        network = torchvision.models.get_model(model.backbone, weights=None)
     last = {"s3d": "classifier", "swin3d": "head", "mvit": "head"}.get(model.recognizer, "fc")
     setattr(network, last, nn.Identity())  # with the dropout in front of it: the head has its own
     return network
@@ -65,6 +66,18 @@ def _swin3d(model: recipe.Model) -> nn.Module:
         window_size=[8, 7, 7],
         stochastic_depth_prob=model.drop_path,
     )
+
+
+def _mvit_v1(model: recipe.Model, frame_size: int) -> nn.Module:
+    """Its tables of places as large as its clips: it was published for 16 frames, and by PySlowFast for 32."""
+    network = torchvision.models.get_model(model.backbone, weights=None, stochastic_depth_prob=model.drop_path)
+    side = frame_size // 4  # patches of 2 frames, 4 x 4 pixels
+    network.pos_encoding = torchvision.models.video.mvit.PositionalEncoding(
+        network.conv_proj.out_channels, (side, side), model.frames // 2, rel_pos_embed=False
+    )
+    for table in network.pos_encoding.parameters():
+        nn.init.trunc_normal_(table, std=0.02)  # as MViT's constructor does
+    return network
 
 
 def _mvit_v2(model: recipe.Model, frame_size: int) -> nn.Module:

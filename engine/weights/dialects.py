@@ -379,13 +379,15 @@ def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
 
 
 def joint(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Where Hugging Face's VideoMAE keeps the matrices of queries, keys and values apart, we have one, those three in
-    this order: what it would be called → their keys."""
+    """Where Hugging Face's VideoMAE and PyTorchVideo's MViT of 2022 keep the matrices of queries, keys and values apart,
+    we have one, those three in this order: what it would be called → their keys."""
     found = {}
     for key in keys:
         if key.endswith(".attention.attention.query.weight"):
             parts = tuple(key.replace(".query.", f".{part}.") for part in ("query", "key", "value"))
             found[key.replace(".query.", ".qkv.")] = parts
+        elif of_mvit := re.fullmatch(r"(.+\.attn\.)q(\.(?:weight|bias))", key):
+            found[f"{of_mvit[1]}qkv{of_mvit[2]}"] = tuple(f"{of_mvit[1]}{letter}{of_mvit[2]}" for letter in "qkv")
     return found
 
 
@@ -433,6 +435,19 @@ def for_clips(recognizer: str, names: Mapping[str, str]) -> dict[str, str]:
     found = dict(names)
     for pattern, replacement in renames:
         found = {source: re.sub(pattern, replacement, name) for source, name in found.items()}
+    return found
+
+
+def for_separated_channels(dialect: str, names: Mapping[str, str]) -> dict[str, str]:
+    """PyTorchVideo's and PySlowFast's names of a CSN: a depthwise convolution and its norm are one part in ours."""
+    if not dialect.startswith(("PyTorchVideo", "PySlowFast")):
+        return dict(names)
+    second = (("conv2", "conv2.0.conv"), ("bn2", "conv2.0.bn"))
+    found = dict(names)
+    for theirs, ours in second:
+        found = {
+            source: re.sub(rf"(\.layer\d\.\d+)\.{theirs}\.", rf"\1.{ours}.", name) for source, name in found.items()
+        }
     return found
 
 

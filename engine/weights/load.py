@@ -26,7 +26,16 @@ from engine.model.recognizer import Recognizer
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
-from engine.weights.dialects import arranged, classes_in, for_clips, joint, resnet_in, state_dict_in, translate
+from engine.weights.dialects import (
+    arranged,
+    classes_in,
+    for_clips,
+    for_separated_channels,
+    joint,
+    resnet_in,
+    state_dict_in,
+    translate,
+)
 from engine.weights.fetch import Progress, hash_in_name, sha256_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.head import head_change_of, rows_by_name, with_rows
@@ -221,24 +230,12 @@ def damage_in(path: Path) -> str:
 
 def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
     found = merged({key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)})
-    found = _with_joined_projections(found)
     if not found:
         keys = ", ".join(str(key) for key in list(document)[:5]) or "none"
         raise WeightsError(f"{path} holds no state dict: there are no tensors in it (its keys: {keys}).")
     for key, tensor in found.items():
         if tensor.device.type == "meta" or tensor.layout != torch.strided:
             raise WeightsError(f"{path}: {key} holds no plain numbers (it is a meta or sparse tensor); save it dense.")
-    return found
-
-
-def _with_joined_projections(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """attn.q, attn.k and attn.v, as PyTorchVideo's MViT has them since 2022, are one projection: attn.qkv."""
-    found = dict(tensors)
-    for key in tensors:
-        if split := re.fullmatch(r"(.+\.attn\.)q\.(weight|bias)", key):
-            parts = [f"{split[1]}{letter}.{split[2]}" for letter in "qkv"]
-            if all(part in found for part in parts):
-                found[f"{split[1]}qkv.{split[2]}"] = torch.cat([found.pop(part) for part in parts])
     return found
 
 
@@ -281,6 +278,8 @@ def _plan(
         dialect, names = translate(tensors)
     if backbone_only:
         names = for_clips(recipe.model.recognizer, names)
+    if recipe.model.recognizer == "csn":
+        names = for_separated_channels(dialect, names)
     ours = model.state_dict()
     theirs = {
         names[key]: arranged(dialect, names[key], _as_flat_as(ours.get(names[key]), tensor))
@@ -376,7 +375,9 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
     backbone = recipe.model.backbone
     wanting = [note for note in plan.missing if _in_backbone(note.name) and not note.name.endswith(COUNTER)]
     found = [note for note in plan.kept if _in_backbone(note.name) and not note.name.endswith(COUNTER)]
-    other_depth = plan.looks_like not in ("", backbone) and bool(plan.misfits or wanting or plan.dropped)
+    other_depth = plan.looks_like not in ("", backbone, backbone.partition("-")[0]) and bool(
+        plan.misfits or wanting or plan.dropped
+    )
     advice = (
         f'the file looks like {plan.looks_like}: is model.backbone = "{backbone}" right?'
         if other_depth
@@ -401,7 +402,30 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
         if not recipe.weights.allow_partial:
             raise WeightsError(f"{path}: {advice} (weights.allow_partial = true takes what fits.)")
         return [advice]
-    return []
+    return _doubts_about_network(plan, recipe)
+
+
+def _doubts_about_network(plan: _Plan, recipe: Recipe) -> list[str]:
+    """I3D and C2D are two networks each, and CSN's norms differ, while their tensors have the same names and shapes."""
+    model = recipe.model
+    if model.recognizer == "csn" and plan.dialect.startswith("PyTorchVideo"):
+        return [
+            "PyTorchVideo's CSN normalises with eps 1e-5, MMAction2's and this one with 1e-3: its scores differ a bit."
+        ]
+    if model.recognizer not in ("i3d", "c2d") or not plan.dialect.startswith(
+        ("MMAction2", "PySlowFast", "PyTorchVideo")
+    ):
+        return []
+    resnet, _, kind = model.backbone.partition("-")
+    if (kind == "8x8") == (not plan.dialect.startswith("MMAction2")):
+        return []
+    wanted = resnet if kind == "8x8" else f"{resnet}-8x8"
+    owner = plan.dialect.partition(" ")[0]
+    difference = "halves time in other places" if model.recognizer == "i3d" else "pools with another padding"
+    return [
+        f'{owner}\'s {TITLES[model.recognizer]} {difference}: model.backbone = "{wanted}" computes what the file was '
+        "trained for."
+    ]
 
 
 def _about_time(misfit: TensorNote, recipe: Recipe) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from engine.model import build_model
 from engine.model.backbones import image_backbone
 from engine.recipe import recipe_from
-from engine.weights.dialects import arranged, classes_in, resnet_in, state_dict_in, translate
+from engine.weights.dialects import arranged, classes_in, for_separated_channels, resnet_in, state_dict_in, translate
 from tests.oracle.test_logits import MODELS
 
 # after engine.model, which prepares torchvision's import
@@ -84,6 +85,7 @@ def test_mmactions_interaction_preserving_csn() -> None:
     assert set(translate(keys)[1].values()) == {key for key in ours if key.startswith(block) and key.endswith("weight")}
 
 
+I3D_8X8 = {"recognizer": "i3d", "backbone": "resnet50-8x8", "clip_len": 8}
 SLOWFAST = {"recognizer": "slowfast", "backbone": "resnet50", "clip_len": 32, "lateral_norm": True}
 
 
@@ -94,6 +96,7 @@ SLOWFAST = {"recognizer": "slowfast", "backbone": "resnet50", "clip_len": 32, "l
         ("pyslowfast_slowfast", "PySlowFast names, SlowFast", SLOWFAST),
         ("pyslowfast_x3d_s", "PySlowFast names, X3D", MODELS["x3d_s"] | {"clip_len": 13}),
         ("pyslowfast_mvit_s", "MViT names", MODELS["mvit_small"] | {"clip_len": 16}),
+        ("pytorchvideo_i3d", "PyTorchVideo names, I3D and C2D", I3D_8X8),
         ("pytorchvideo_slow", "PyTorchVideo names", MODELS["slowonly_r50"] | {"clip_len": 8}),
         ("pytorchvideo_slowfast", "PyTorchVideo names, SlowFast", SLOWFAST),
         ("pytorchvideo_x3d_s", "PyTorchVideo names, X3D", MODELS["x3d_s"] | {"clip_len": 13}),
@@ -107,6 +110,26 @@ def test_pyslowfast_and_pytorchvideo(name: str, dialect: str, model: dict[str, A
     # PyTorchVideo's X3D has no norm in the shortcut of its first block, which does not change the channels.
     unknown = {"backbone.layer1.0.downsample.1.weight"} if name == "pytorchvideo_x3d_s" else set()
     assert set(names.values()) == ours - unknown
+
+
+def test_pytorchvideos_separated_channels() -> None:
+    """Its names are those of its SlowOnly; the recognizer tells which part of ours a convolution is."""
+    dialect, names = translate((NAMES / "pytorchvideo_csn_r101.txt").read_text().split())
+    ours = ours_of({"recognizer": "csn", "backbone": "ir-resnet101", "clip_len": 32})
+    assert set(for_separated_channels(dialect, names).values()) == {key for key in ours if key.endswith("weight")}
+    assert for_separated_channels("MMAction2 names", names) == names
+
+
+def test_pytorchvideos_mvit() -> None:
+    """Of version 1. It stores what pools twice, and its projections apart: `load` joins these."""
+    keys = (NAMES / "pytorchvideo_mvit_b.txt").read_text().split()
+    dialect, names = translate(keys)
+    assert dialect == "MViT names"
+    model = {"recognizer": "mvit", "backbone": "mvit_v1_b", "clip_len": 16}
+    ours = {key for key in ours_of(model) if not key.endswith("bias")}
+    found = {re.sub(r"\.attn\.[qkv]\.", ".attn.qkv.", name) for name in names.values()}
+    assert found == ours
+    assert all("_attention_pool" not in name for name in names.values())
 
 
 @pytest.mark.parametrize("dialect", ["PySlowFast names, SlowFast", "PyTorchVideo names, SlowFast"])

@@ -259,6 +259,23 @@ def test_a_model_does_not_hang_on_the_file(tmp_path: Path) -> None:
     assert agree(model, state)
 
 
+# --- projections apart ------------------------------------------------------------------------------------------------
+
+
+def test_projections_that_are_stored_apart_are_joined(tmp_path: Path) -> None:
+    recipe = recipe_for(recognizer="mvit", backbone="mvit_v2_t", model={"clip_len": 4}, dataset={"frame_size": 64})
+    state = trained(recipe)
+    apart = {}
+    for key, value in state.items():
+        stem, found, kind = key.partition(".attn.qkv.")
+        parts = zip("qkv", value.chunk(3), strict=True) if found else [("", value)]
+        apart.update({f"{stem}.attn.{letter}.{kind}" if found else key: part.clone() for letter, part in parts})
+    assert len(apart) > len(state)
+    model = model_for(recipe)
+    load_weights(model, saved(apart, tmp_path / "x.pth"), recipe)
+    assert agree(model, state)
+
+
 # --- safetensors ------------------------------------------------------------------------------------------------------
 
 
