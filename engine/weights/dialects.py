@@ -379,7 +379,7 @@ def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
 
 
 def joint(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Where Hugging Face's VideoMAE and PyTorchVideo's MViT of 2022 keep the matrices of queries, keys and values apart,
+    """Where Hugging Face's VideoMAE and PyTorchVideo's MViT keep the matrices of queries, keys and values apart,
     we have one, those three in this order: what it would be called → their keys."""
     found = {}
     for key in keys:
