@@ -141,8 +141,10 @@ def _expect_one_clip(step: Section, clips: int, draft: Draft) -> None:
 def _test_sampling(step: Section, kind: str, draft: Draft) -> None:
     clips, source = step.whole("num_clips", 1), f"{kind}.num_clips in the test pipeline"
     dense, segments = bool(draft.values.get("model.clip_len")), draft.values.get("model.segments")
-    if kind == "DenseSampleFrames" and step.whole("clip_len", 1) == 1:
-        clips, source = step.whole("num_sample_positions", 10), "DenseSampleFrames.num_sample_positions"
+    if kind == "DenseSampleFrames":  # clips from so many places of the video; of frames, all of them make one clip
+        positions = step.whole("num_sample_positions", 10)
+        clips = positions if step.whole("clip_len", 1) == 1 else positions * clips
+        source = "DenseSampleFrames.num_sample_positions in the test pipeline"
     frames = clips if draft.values["model.recognizer"] == "tsn" or segments in (clips, None) else 0
     if kind.startswith("UniformSample"):
         frames = 0
