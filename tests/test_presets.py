@@ -117,6 +117,7 @@ FLOW = TUTORIAL_TEMPLATE | {
     "schedule.validation_interval": 5,
     "schedule.checkpoint_interval": 5,
     "weights.backbone": "torchvision://resnet50",
+    "run.average_clips": "score",
 }
 # What MMAction2 1.x trains 3D networks with on Kinetics-400: the values that the config of each spells out.
 KINETICS = {
@@ -326,18 +327,6 @@ def test_torchvisions_mean_and_deviation() -> None:
     model = load_recipe("r2plus1d-18-torchvision").model
     assert model.mean == pytest.approx([255 * value for value in transforms.mean])
     assert model.std == pytest.approx([255 * value for value in transforms.std])
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_describes_a_network_that_can_be_built(name: str) -> None:
-    import torch
-
-    from engine.model import build_model
-
-    recipe = load_recipe(name, {"head.num_classes": 3})
-    with torch.device("meta"):
-        model = build_model(recipe)
-    assert len(model.stages()) >= 5
 
 
 def test_the_checkpoints_name_ends_with_the_hash_that_is_checked() -> None:

@@ -142,8 +142,10 @@ def _preset(name: str) -> Recipe:
     return load_recipe(name)
 
 
-def _distance(preset: str, draft: Draft) -> tuple[int, bool, int, str]:
-    """How far a preset is: first the model, which must fit the weights, then the kind of data, then everything else."""
+def _distance(preset: str, draft: Draft) -> tuple[bool, int, bool, int, int, str]:
+    """How far a preset is: one for other classes is out of the way, Kinetics-400 never is; then the model, which must
+    fit the weights, then the kind of data, then everything else. Of two that are as near, the one of the plainer name.
+    """
     base = _preset(preset)
     differing = {
         key
@@ -151,8 +153,9 @@ def _distance(preset: str, draft: Draft) -> tuple[int, bool, int, str]:
         if key not in _EACH_HAS_ITS_OWN and value != getattr(getattr(base, key.split(".")[0]), key.split(".")[1])
     }
     models = {key for key in differing if key.startswith("model.")}
+    other_classes = base.head.num_classes not in (draft.values.get("head.num_classes"), 400, "auto")
     lists_of_another_kind = base.dataset.format not in _LISTS
-    return len(models), lists_of_another_kind, len(differing), preset
+    return other_classes, len(models), lists_of_another_kind, len(differing), len(preset), preset
 
 
 def _tables(draft: Draft) -> dict[str, dict[str, Any]]:

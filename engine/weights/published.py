@@ -124,22 +124,22 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 72.07, 194.6, 27.36, 110,
     ),
     _row(
-        "TSN ResNet-101", "tsn-r101-8f-kinetics400",
+        "TSN ResNet-101, 8 frames", "tsn-r101-8f-kinetics400",
         _mm1("tsn/tsn_imagenet-pretrained-r101_8xb32-1x1x8-100e_kinetics400-rgb", "20220906-23cff032"),
         "Kinetics-400", 75.89, 195.8, 43.32, 173,
     ),
     _row(
-        "TSN ResNet-50 flow", "tsn-r50-3f-kinetics400-flow",
+        "TSN ResNet-50 flow, 3 frames", "tsn-r50-3f-kinetics400-flow",
         _mm0("tsn/tsn_r50_320p_1x1x3_110e_kinetics400_flow", "20200705-3036bab6"),
         "Kinetics-400", 55.7, 109.9, 24.35, 97, "flow",
     ),
     _row(
-        "TSN ResNet-50", "tsn-r50-5f-kinetics400",
+        "TSN ResNet-50, 5 frames", "tsn-r50-5f-kinetics400",
         _mm1("tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x5-100e_kinetics400-rgb", "20220906-65d68713"),
         "Kinetics-400", 73.8, 102.7, 24.33, 97,
     ),
     _row(
-        "TSN ResNet-50", "tsn-r50-8f-kinetics400",
+        "TSN ResNet-50, 8 frames", "tsn-r50-8f-kinetics400",
         _mm1("tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x8-100e_kinetics400-rgb", "20220906-2692d16c"),
         "Kinetics-400", 74.12, 102.7, 24.33, 97,
     ),
@@ -189,7 +189,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Something-Something V1", 18.55, 32.78, 23.86, 95,
     ),
     _row(
-        "TSN ResNet-50", "tsn-r50-16f-something-v2",
+        "TSN ResNet-50, 16 frames", "tsn-r50-16f-something-v2",
         _mm1("tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x16-50e_sthv2-rgb", "20230221-85bcc1c3"),
         "Something-Something V2", 36.91, 102.7, 23.86, 95,
     ),
@@ -211,20 +211,20 @@ PUBLISHED: tuple[Published, ...] = (
     _row(
         "TSN ResNet-50", "tsn-r50-activitynet-segments",
         _mm0("tsn/tsn_r50_320p_1x1x8_50e_activitynet_clip_rgb", "20210301-c0f04a7e"),
-        "ActivityNet", 76.9, 134.5, 23.92, 95,
+        "ActivityNet segments", 76.9, 134.5, 23.92, 95,
     ),
     _row(
         "TSN ResNet-50 flow", "tsn-r50-activitynet-segments-flow",
         _mm0("tsn/tsn_r50_320p_1x1x8_150e_activitynet_clip_flow", "20200804-8622cf38"),
-        "ActivityNet", 59.51, 109.9, 23.94, 95, "flow",
+        "ActivityNet segments", 59.51, 109.9, 23.94, 95, "flow",
     ),
     _row(
         "TSN ResNet-50", "tsn-r50-activitynet-videos",
         _mm0("tsn/tsn_r50_320p_1x1x8_50e_activitynet_video_rgb", "20210301-7f8da0c6"),
-        "ActivityNet", 73.93, 134.5, 23.92, 95,
+        "ActivityNet videos", 73.93, 134.5, 23.92, 95,
     ),
     _row(
-        "TSN ResNet-50", "tsn-r50-16f-diving48",
+        "TSN ResNet-50, 16 frames", "tsn-r50-16f-diving48",
         _mm0("tsn/tsn_r50_video_1x1x16_100e_diving48_rgb", "20210426-63c5f2f7"),
         "Diving48", 76.75, 32.96, 23.61, 94,
     ),
@@ -239,7 +239,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 68.71, 3.269, 2.74, 11,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-kinetics400",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-kinetics400",
         _mm1("tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb", "20220831-042b1748"),
         "Kinetics-400", 75.12, 65.75, 24.33, 97,
     ),
@@ -249,7 +249,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 73.38, 32.88, 24.33, 97,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-ucf101",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-ucf101",
         _mm0("tsm/tsm_k400_pretrained_r50_1x1x16_25e_ucf101_rgb", "20210630-8df9c358"),
         "UCF101", 94.58, 65.92, 23.71, 95,
     ),
@@ -259,7 +259,7 @@ PUBLISHED: tuple[Published, ...] = (
         "UCF101", 94.5, 32.96, 23.71, 95,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-hmdb51",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-hmdb51",
         _mm0("tsm/tsm_k400_pretrained_r50_1x1x16_25e_hmdb51_rgb", "20210630-4785548e"),
         "HMDB51", 74.77, 65.92, 23.61, 94,
     ),
@@ -274,7 +274,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Something-Something V1", 48.59, 62.78, 42.86, 171,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-something-v1",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-something-v1",
         _mm0("tsm/tsm_r50_1x1x16_50e_sthv1_rgb", "20211202-b922e5d2"),
         "Something-Something V1", 49.03, 65.92, 23.86, 95,
     ),
@@ -294,7 +294,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Something-Something V2", 63.7, 62.66, 42.86, 171,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-something-v2",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-something-v2",
         _mm1("tsm/tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_sthv2-rgb", "20230317-ec6696ad"),
         "Something-Something V2", 64.16, 65.75, 23.86, 95,
     ),
@@ -304,7 +304,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Something-Something V2", 62.72, 32.88, 23.86, 95,
     ),
     _row(
-        "TSM ResNet-50", "tsm-r50-16f-diving48",
+        "TSM ResNet-50, 16 frames", "tsm-r50-16f-diving48",
         _mm0("tsm/tsm_r50_video_1x1x16_50e_diving48_rgb", "20210426-aa9631c0"),
         "Diving48", 81.62, 65.92, 23.61, 94,
     ),
@@ -324,7 +324,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 74.97, 63, 43.32, 173,
     ),
     _row(
-        "C2D ResNet-50", "c2d-r50-16f-kinetics400",
+        "C2D ResNet-50, 16 frames", "c2d-r50-16f-kinetics400",
         _mm1("c2d/c2d_r50-in1k-pre_8xb32-16x4x1-100e_kinetics400-rgb", "20221027-5f382a43"),
         "Kinetics-400", 74.97, 39, 24.33, 97,
     ),
@@ -359,13 +359,13 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 80.4, 112, 60.36, 241,
     ),
     _row(
-        "SlowOnly ResNet-50", "slowonly-r50-4x16-kinetics400",
+        "SlowOnly ResNet-50, 4 frames", "slowonly-r50-4x16-kinetics400",
         f"{_ZOO}/v1.0/recognition/slowonly/slowonly_r50_8xb16-4x16x1-256e_kinetics400-rgb/"
         "slowonly_r50_4x16x1_256e_8xb16_kinetics400-rgb_20220901-f6a40d08.pth",
         "Kinetics-400", 72.68, 27.38, 32.45, 130,
     ),
     _row(
-        "SlowOnly ResNet-50 ImageNet", "slowonly-r50-imagenet-4x16-kinetics400",
+        "SlowOnly ResNet-50 ImageNet, 4 frames", "slowonly-r50-imagenet-4x16-kinetics400",
         _mm1("slowonly/slowonly_imagenet-pretrained-r50_8xb16-4x16x1-steplr-150e_kinetics400-rgb", "20220901-e7b65fad"),
         "Kinetics-400", 74.83, 27.38, 32.45, 130,
     ),
@@ -380,7 +380,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 76.8, 27.38, 32.45, 130,
     ),
     _row(
-        "SlowOnly ResNet-50", "slowonly-r50-4x16-kinetics700",
+        "SlowOnly ResNet-50, 4 frames", "slowonly-r50-4x16-kinetics700",
         f"{_ZOO}/v1.0/recognition/slowonly/slowonly_imagenet-pretrained-r50_8xb16-4x16x1-steplr-150e_kinetics700-rgb/"
         "slowonly_imagenet-pretrained-r50_16xb16-4x16x1-steplr-150e_kinetics700-rgb_20220901-f73b3e89.pth",
         "Kinetics-700", 65.18, 27.38, 33.07, 132,
@@ -427,7 +427,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 77.03, 64.9, 62.38, 249,
     ),
     _row(
-        "SlowFast ResNet-50", "slowfast-r50-4x16-kinetics400",
+        "SlowFast ResNet-50, 4 slow frames", "slowfast-r50-4x16-kinetics400",
         _mm1("slowfast/slowfast_r50_8xb8-4x16x1-256e_kinetics400-rgb", "20220901-701b0f6f"),
         "Kinetics-400", 75.55, 36.3, 34.48, 138,
     ),
@@ -437,7 +437,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 76.65, 66.1, 34.57, 138,
     ),
     _row(
-        "R(2+1)D ResNet-34", "r2plus1d-r34-8x8-kinetics400",
+        "R(2+1)D ResNet-34, 8 frames", "r2plus1d-r34-8x8-kinetics400",
         _mm1("r2plus1d/r2plus1d_r34_8xb8-8x8x1-180e_kinetics400-rgb", "20220812-47cfe041"),
         "Kinetics-400", 69.76, 53.1, 63.76, 255,
     ),
@@ -507,7 +507,7 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-710", 76.9, 166, 50.06, 229,
     ),
     _row(
-        "Video Swin, base (torchvision)", "swin3d-b-22k-torchvision",
+        "Video Swin, base, ImageNet-22k (torchvision)", "swin3d-b-22k-torchvision",
         f"{_TORCHVISION}/swin3d_b_22k-7c6ae6fa.pth",
         "Kinetics-400", 81.64, 140.67, 88.05, 381,
     ),
