@@ -775,12 +775,19 @@ def preset_named_by(source: str, modality: str = "rgb") -> Answer | None:
         if name and published.modality == modality and name == file_of(published).casefold():
             return Answer(published.preset, f"the file is the published {published.name}")
     words = re.split(r"[^a-z0-9]+", name)
-    best: tuple[int, str] = (0, "")
-    for preset in presets_for(modality):
+    rows = [published.preset for published in PUBLISHED]
+
+    def likeness(preset: str) -> tuple[int, bool, int, int]:
+        """How many words agree; of equals the plainest, and the first of the published ones."""
         own = preset.split("-")
-        if own[0] in words and (agreeing := sum(word in words for word in own)) > best[0]:
-            best = agreeing, preset
-    return Answer(best[1], f"by its name, which says {best[1].partition('-')[0]}") if best[0] else None
+        row = rows.index(preset) if preset in rows else len(rows)
+        return sum(word in words for word in own), "kinetics400" in own, -len(own), -row
+
+    alike = [preset for preset in presets_for(modality) if preset.partition("-")[0] in words]
+    if not alike:
+        return None
+    best = max(alike, key=likeness)
+    return Answer(best, f"by its name, which says {best.partition('-')[0]}")
 
 
 def _fitting_preset(draft: Draft) -> Answer:

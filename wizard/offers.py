@@ -130,9 +130,14 @@ def ordered(offers: Sequence[Offer], column: str) -> list[Offer]:
 
 
 def best_first(offers: Iterable[Offer], suggested: str, unfit: Collection[str]) -> list[Offer]:
-    """The suggestion, then what fits the data by its accuracy, then the rest; `unfit` are presets that do not fit."""
+    """The suggestion, then what fits the data, then the rest; `unfit` are presets that do not fit.
 
-    def rank(offer: Offer) -> tuple[bool, bool, float]:
-        return offer.preset != suggested, offer.preset in unfit, -(offer.top1 or 0)
+    What learned from Kinetics-400 stands before the others, by its accuracy, which says little beside one on other
+    data.
+    """
+
+    def rank(offer: Offer) -> tuple[bool, bool, bool, float]:
+        elsewhere = offer.trained_on != "Kinetics-400"
+        return offer.preset != suggested, offer.preset in unfit, elsewhere, -(offer.top1 or 0)
 
     return sorted(offers, key=rank)

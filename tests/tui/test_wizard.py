@@ -373,7 +373,7 @@ async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> No
         assert "Suggested." in text_on_screen(pilot)
         assert "97 MB" in text_on_screen(pilot)
         await pilot.press("down")
-        assert wizard(pilot).draft.value("start") == "x3d-m-kinetics400"  # the most accurate of the light ones
+        assert wizard(pilot).draft.value("start") == "videomaev2-s-kinetics400"  # the most accurate of the light ones
         assert "The suggestion was: TSN ResNet-50" in words_on_screen(pilot)
         await pilot.press("enter")
         assert wizard(pilot).here == "schedule"
