@@ -39,14 +39,20 @@ _OLDER_NAMES: dict[str, tuple[tuple[str, str | Callable[[re.Match[str]], str]], 
 class TransformersRecognizer(Recognizer):
     """backbone: a …ForVideoClassification whose last layer is taken away. Its tensors have the library's names."""
 
-    def __init__(self, backbone: Any, head: ClassificationHead, model: recipe.Model):
+    def __init__(self, backbone: Any, head: ClassificationHead, model: recipe.Model, frame_size: int):
         super().__init__(backbone, head, model)
+        self.frame_size = frame_size
         self.kind: str = backbone.config.model_type
         self.frames_argument: str = backbone.main_input_name
         self.prefix: str = backbone.base_model_prefix  # of all tensors but the last layers'
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalised RGB frames [B, T, 3, H, W] → logits [B, num_classes]."""
+        """Normalised RGB frames [B, T, 3, H, W] → logits [B, num_classes].
+
+        Raises ValueError for frames of another size: V-JEPA 2 would take them, and mistake their places.
+        """
+        if frames.shape[-2:] != (self.frame_size, self.frame_size):
+            raise ValueError(f"it takes frames of {self.frame_size} x {self.frame_size}")
         features = self.backbone(**{self.frames_argument: frames}).logits  # [B, D]
         if len(features) != len(frames):
             raise ValueError("it scores each frame, not the clip")
@@ -82,8 +88,8 @@ def transformers_recognizer(recipe: Recipe, num_classes: int) -> TransformersRec
     head = build_head(recipe.head, recipe.model.recognizer, network.classifier.in_features, num_classes)
     network.classifier = nn.Identity()
     _remove_what_only_pretraining_uses(network)
-    recognizer = TransformersRecognizer(network, head, recipe.model)
     frames, size = recipe.model.frames, recipe.dataset.frame_size
+    recognizer = TransformersRecognizer(network, head, recipe.model, size)
     said_frames, said_size = frames_and_size(from_text(recipe.model.backbone_config))
     complaint = (
         f"{recipe.model.backbone} cannot take {frames} frames of {size} x {size}; "

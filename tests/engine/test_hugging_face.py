@@ -24,6 +24,7 @@ from engine.recipe import Recipe, load_recipe, recipe_from, resolve_recipe, save
 from engine.recognizers import TITLES
 from engine.run_folder import RunFolder, create_run_folder
 from engine.schedule import set_frozen
+from engine.set_up import check_test_frames
 from engine.train import fit
 from engine.weights.load import load_weights
 from tests.clips import make_dataset, write_recipe
@@ -289,6 +290,15 @@ def test_frames_of_another_number_or_size(tmp_path: Path) -> None:
             assert model(torch.randn(1, 6, 3, 48, 48)).shape == (1, 5)
     with pytest.raises(RecipeError, match=r"cannot take 1 frames of 20 x 20; its config.json says 4 of 32 x 32 \("):
         build_model(recipe_of(tmp_path / "vivit", model={"clip_len": 1}, dataset={"frame_size": 20}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_at_test_time_have_the_size_of_the_training(kind: str, tmp_path: Path) -> None:
+    save_network(tmp_path / kind, kind)
+    run = {"test_frame_size": 48, "test_short_side": 48}
+    with pytest.raises(RecipeError, match=r"\[run\] test_frame_size = 48 does not suit .*, 32; set it to 0"):
+        check_test_frames(recipe_of(tmp_path / kind, run=run))
+    check_test_frames(recipe_of(tmp_path / kind, run={**run, "test_frame_size": 32}))
 
 
 def test_a_network_that_sees_frame_by_frame(tmp_path: Path) -> None:

@@ -57,10 +57,11 @@ print(torchvision_schemas.LIBRARY is None, hasattr(torchvision_schemas.torchvisi
 
 @pytest.mark.slow
 def test_transformers_is_not_imported_along_with_torchmetrics(tmp_path: Path) -> None:
-    """torchmetrics would, where it is installed: here by a package that ends the process."""
+    """torchmetrics would, where it is installed: here by a package that ends the process. Nor does anything of ours,
+    before a recipe asks for a network of it."""
     (tmp_path / "transformers").mkdir()
     (tmp_path / "transformers" / "__init__.py").write_text("raise SystemExit('imported')")
     (tmp_path / "transformers-9.0.0.dist-info").mkdir()
     (tmp_path / "transformers-9.0.0.dist-info" / "METADATA").write_text("Name: transformers\nVersion: 9.0.0\n")
-    found = "import sys\nfrom engine.torchvision_schemas import torchmetrics\nprint('transformers' in sys.modules)"
-    assert run(found, beside=tmp_path) == "False"
+    imports = "import sys\nfrom engine.torchvision_schemas import torchmetrics\nimport engine.train\n"
+    assert run(f"{imports}print('transformers' in sys.modules)", beside=tmp_path) == "False"
