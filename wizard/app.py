@@ -35,6 +35,7 @@ from wizard.terminal import EXTRA_WIDE, NARROW, WIDE, StudioApp
 from wizard.widgets.field import Answered, Asked
 from wizard.widgets.keys import KeysScreen
 from wizard.widgets.paths import FolderPicker
+from wizard.widgets.reuse_desk import ReuseDesk
 from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
 from wizard.widgets.words import Words
 
@@ -88,7 +89,7 @@ class WizardApp(StudioApp[None]):
         overrides: Mapping[str, Any] | None = None,
         checks: bool = False,
     ):
-        """checks: look into the videos too, in processes of their own, while the questions are answered."""
+        """checks: look into the videos and the weights too, in processes of their own, while questions are answered."""
         super().__init__()
         self.wizard = WizardScreen(data, out, dict(overrides or {}), checks)
 
@@ -171,6 +172,7 @@ class WizardScreen(Screen[None]):
                 with ContentSwitcher(id="steps", initial="step-dataset"):
                     yield DatasetStep(self.contact_sheet if self._checks else None)  # it waits for no other step
                 yield Words(id="help")
+        yield ReuseDesk(asks=self._checks)
         yield Footer()
 
     async def on_mount(self) -> None:
@@ -194,6 +196,7 @@ class WizardScreen(Screen[None]):
 
     def show(self) -> None:
         """Bring the step on the screen and the sidebar up to date with the draft."""
+        self.draft.reuse = self.query_one(ReuseDesk).look_at(self.draft)
         problems = self.draft.problems()
         wrong = {decision_of(key) for key in problems if not self._merely_missing(key)}
         marks = {name: WRONG if name in wrong else SEEN if name in self.left else NOT_YET for name in STEPS}
@@ -379,6 +382,11 @@ class WizardScreen(Screen[None]):
             self._say(f"✗ {' '.join(str(error).split())}")
             return
         self.app.push_screen(ContactSheetScreen(recipe, self.draft.found.classes, self.contact_sheet))
+
+    @on(ReuseDesk.Told)
+    def _reuse_known(self) -> None:
+        """What the chosen weights bring is told on several steps."""
+        self.show()
 
     # --- keys ---------------------------------------------------------------------------------------------------------
 

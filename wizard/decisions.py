@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.atomic import write_text
 from engine.dataset.mirror import Mirror, mirror_of
@@ -38,6 +38,7 @@ from wizard.words import count, frames_of
 
 if TYPE_CHECKING:
     from engine.dataset.inspect import Inspection
+    from engine.weights.report import LoadReport
 
 # The two rows of the weights table that are no published checkpoint.
 OWN, SCRATCH = "own", "scratch"
@@ -318,6 +319,18 @@ class Answer:
     given: bool = False
 
 
+@dataclass(frozen=True)
+class Reuse:
+    """How much is known. nothing: there is nothing to compare. away: the source has to be downloaded first. sentence:
+    the engine's own, where it refuses the source, or why it could not be asked (failed)."""
+
+    state: Literal["nothing", "away", "asking", "fetching", "known", "refused", "failed"] = "nothing"
+    report: LoadReport | None = None
+    sentence: str = ""
+    received: int = 0  # bytes of the download
+    total: int | None = None
+
+
 @dataclass
 class Draft:
     """What is answered so far. Everything else follows from it, so an earlier answer may change at any time.
@@ -333,6 +346,7 @@ class Draft:
     undecided: str = ""  # the key that has to be answered before the data can be read
     makes_split: bool = False  # validation clips are held out of the training ones, for lack of a split on disk
     written: tuple[Path, str] | None = None  # what `save` wrote: ours to replace
+    reuse: Reuse = field(default_factory=Reuse)  # what is known of the chosen weights
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -439,6 +453,10 @@ class Draft:
         start = self.value("start")
         return self.value("preset") if start in (OWN, SCRATCH) else str(start)
 
+    def suggested(self, key: str) -> Answer:
+        """The answer that would be inferred, whatever was given."""
+        return _INFERENCES[key](self)
+
     @property
     def fitting_preset(self) -> Answer:
         """The published start that suits the data best, whatever was chosen."""
@@ -542,6 +560,8 @@ class Draft:
             found.append(("head.multi_label", wrong))
         if self.value("start") == OWN and (sentence := self._source_finding()):
             found.append(("source", sentence))
+        if self.reuse.state == "refused" and not any(key == "source" for key, _sentence in found):
+            found.append(("start", self.reuse.sentence))
         if self._would_replace(self.out):
             found.append(("out", f"{self.out} is there already; {free_path(self.out)} is free."))
         return found

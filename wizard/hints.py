@@ -52,6 +52,8 @@ class Hint:
 
 def hints(draft: Draft, machine: Machine, seconds: float = 0.0, fps: float = 0.0) -> list[Hint]:
     """What to think of before going on from here. seconds, fps: of the middle video, 0 where it is not known yet."""
+    if draft.reuse.state == "refused":
+        return _about_refusal(draft)  # first things first
     try:
         recipe = draft.recipe_as_far_as_it_goes()
     except RecipeError:
@@ -88,6 +90,12 @@ def order_matters(draft: Draft) -> str:
     if len(moving) >= max(2, MOTION_SHARE * len(draft.found.classes)):
         return f"“{moving[0]}” and “{moving[1]}” are told by how things move"
     return ""
+
+
+def _about_refusal(draft: Draft) -> list[Hint]:
+    if "weights.allow_partial" not in draft.reuse.sentence:
+        return []
+    return [Hint("What fits can be taken all the same.", "Train anyway", {"weights.allow_partial": "true"})]
 
 
 def _about_scratch(draft: Draft) -> Hint | None:

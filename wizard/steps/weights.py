@@ -27,6 +27,8 @@ from wizard.widgets.field import Answered, Field
 from wizard.widgets.hint_list import HintList
 from wizard.widgets.offer_table import BEST, OfferTable
 from wizard.widgets.paths import PathSuggester
+from wizard.widgets.reuse_desk import ReuseDesk
+from wizard.widgets.reuse_words import reuse_words
 from wizard.widgets.words import Words
 from wizard.words import count, frames_of
 
@@ -48,10 +50,12 @@ class WeightsStep(Step):
         #amount { width: 1fr; height: 1; color: $text-muted; }
         OfferTable { max-height: 13; margin: 1 0; }
         #detail { height: auto; }
+        #reuse { height: auto; margin-top: 1; }
         HintList { margin-top: 1; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+g", "fetch", "Download", id="weights.fetch", tooltip="Download the weights; again stops it"),
         Binding("ctrl+t", "take_hint", "Take hint", id="weights.hint", tooltip="Do what the first hint offers"),
     ]
     name_of_decision = "weights"
@@ -63,6 +67,7 @@ class WeightsStep(Step):
         self._draft = Draft()
         self._published = ""  # the row chosen last, to come back to
         self._family, self._column = EVERY, BEST
+        self._keys: object = None  # what the footer was made for
 
     def compose_fields(self) -> ComposeResult:
         with Horizontal(classes="line"):
@@ -76,6 +81,7 @@ class WeightsStep(Step):
             yield Words(id="amount")
         yield OfferTable()
         yield Words(id="detail")
+        yield Words(id="reuse")
 
     def field(self, question: Question) -> Field:
         return Field(question, broad=True, suggester=PathSuggester(folders_only=False))
@@ -102,13 +108,15 @@ class WeightsStep(Step):
             self._published = str(draft.value("start"))
         self._show_table()
         self.query_one("#detail", Words).say(self._detail())
+        reuse = self.query_one("#reuse", Words)
+        reuse.say(reuse_words(draft))
+        reuse.display = draft.reuse.state != "nothing"
         videos = self.checked.report.videos if self.checked.report else None
         seconds = videos.seconds.median if videos and videos.seconds else 0.0
         fps = videos.fps.median if videos and videos.fps else 0.0
-        hint_list = self.query_one(HintList)
-        had_offer = bool(hint_list.first)
-        hint_list.show(hints(draft, self.machine, seconds, fps))
-        if had_offer != bool(hint_list.first):
+        self.query_one(HintList).show(hints(draft, self.machine, seconds, fps))
+        if self._keys != (keys := (bool(self.query_one(HintList).first), draft.reuse.state)):
+            self._keys = keys
             self.screen.refresh_bindings()
 
     @property
@@ -129,7 +137,7 @@ class WeightsStep(Step):
         of_family = [offer for offer in every if self._family in (EVERY, offer.family)]
         rows = matching(of_family, self.query_one("#search", Input).value)
         unfit = {offer.preset for offer in every if misfit(offer, draft, self.machine)}
-        suggested = str(draft.fitting_preset.value)
+        suggested = str((draft.suggested("preset") if self.kind == OWN else draft.fitting_preset).value)
         self.query_one(OfferTable).offer(
             every, rows, draft.preset, suggested, unfit, self._column, of_models=self.kind != PUBLISHED
         )
@@ -141,7 +149,7 @@ class WeightsStep(Step):
             return f"{len(rows)} of {len(every)}, Esc: all" if rows else "none, Esc: all"
         if self._column != BEST:
             return f"{len(every)}, by {COLUMNS[self._column].title.lower().replace('gflops', 'GFLOPs')}"
-        return f"{len(every)}, dim ones fit less" if unfit else count(len(every), "network")
+        return f"{len(every)}, dim: fit less" if unfit else count(len(every), "network")
 
     def _detail(self) -> Content:
         """The chosen row in a sentence: what the columns leave out, and why it is chosen."""
@@ -260,6 +268,8 @@ class WeightsStep(Step):
         for hint in self.query_one(HintList).hints:
             if hint.answers:
                 yield SystemCommand(hint.offers, hint.says, partial(self.post_message, HintList.Taken(hint)))
+        if self.check_action("fetch", ()):
+            yield SystemCommand("Download the weights", "And see what is reused of them", self.action_fetch)
         yield SystemCommand("Search the networks", "Weights", self.query_one("#search", Input).focus)
         for family in families(self.every):
             yield SystemCommand(f"Show {family} only", "Weights", partial(self.show_family, family))
@@ -269,10 +279,21 @@ class WeightsStep(Step):
         self._family = family
         self._show_table()
 
+    def action_fetch(self) -> None:
+        """Download the weights now, or stop it."""
+        self.screen.query_one(ReuseDesk).fetch()
+
     def action_take_hint(self) -> None:
         """Do what the first hint offers."""
         if hint := self.query_one(HintList).first:
             self.post_message(HintList.Taken(hint))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return bool(self.query_one(HintList).first) if action == "take_hint" and self.is_mounted else True
+        if not self.is_mounted:
+            return True
+        match action:
+            case "take_hint":
+                return bool(self.query_one(HintList).first)
+            case "fetch":
+                return self._draft.reuse.state in ("away", "fetching")
+        return True
