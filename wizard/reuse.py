@@ -83,7 +83,9 @@ def answer_to(
             started(inquiry)
             report = inquiry.report(lambda received, total: tell(Reuse("fetching", received=received, total=total)))
     except NoReport as error:
-        state: Literal["refused", "failed"] = "refused" if error.exit_code == ExitCode.WEIGHTS else "failed"
+        # A download that did not come about says nothing against the weights.
+        is_here = comparison.file or file_here(comparison.source)
+        state: Literal["refused", "failed"] = "refused" if error.exit_code == ExitCode.WEIGHTS and is_here else "failed"
         return Reuse(state, sentence=str(error))
     except OSError as error:
         return Reuse("failed", sentence=f"The weights could not be compared: {error.strerror}.")

@@ -295,5 +295,5 @@ class WeightsStep(Step):
             case "take_hint":
                 return bool(self.query_one(HintList).first)
             case "fetch":
-                return self._draft.reuse.state in ("away", "fetching")
+                return self._draft.reuse.state in ("away", "fetching", "failed")
         return True

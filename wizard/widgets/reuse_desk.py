@@ -69,7 +69,7 @@ class ReuseDesk(Widget):
         if self._now.state == "fetching":
             self._stop()
             self.tell(Reuse("away"))
-        elif self._now.state in ("away", "failed", "refused") and self._about and self._about.file is None:
+        elif self._now.state in ("away", "failed") and self._about and self._about.file is None:
             self.tell(Reuse("fetching"))
             self._ask()
 
