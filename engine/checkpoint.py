@@ -31,8 +31,8 @@ from engine.lora import merged
 from engine.provenance import CHANGED, is_as_saved, record_checkpoint
 from engine.recipe import Recipe, document_of, to_toml
 from engine.run_folder import BEST, LAST, PREVIOUS, RunFolder
+from engine.weights.checkpoint_file import damage_in
 from engine.weights.fetch import sha256_of
-from engine.weights.load import damage_in
 
 FORMAT = "ftwiz-checkpoint"
 FORMAT_VERSION = 1

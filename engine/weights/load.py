@@ -6,26 +6,21 @@ print(*report.lines(), sep="\\n")
 
 from __future__ import annotations
 
-import hashlib
 import re
-import warnings
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from engine.errors import WeightsError
 from engine.hugging_face import classes_beside, from_text, title_of
-from engine.lora import merged
 from engine.model.hugging_face import TransformersRecognizer
 from engine.model.recognizer import Recognizer
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
+from engine.weights.checkpoint_file import read_checkpoint, sha256_of_all, tensors_in
 from engine.weights.dialects import (
     arranged,
     classes_in,
@@ -33,13 +28,11 @@ from engine.weights.dialects import (
     for_separated_channels,
     joint,
     resnet_in,
-    state_dict_in,
     translate,
 )
-from engine.weights.fetch import Progress, hash_in_name, sha256_of
+from engine.weights.fetch import Progress, hash_in_name
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.head import head_change_of, rows_by_name, with_rows
-from engine.weights.hub import shards_of
 from engine.weights.known import classes_of_published
 from engine.weights.named import address_of
 from engine.weights.parts import parts_of
@@ -53,7 +46,6 @@ from engine.weights.report import (
     percent,
     shape_text,
 )
-from engine.weights.safetensors_file import is_safetensors, read_safetensors
 from engine.weights.sources import locate
 
 
@@ -98,12 +90,12 @@ def _planned(
 ) -> tuple[_Plan, LoadReport]:
     path = locate(address_of(source), on_progress, recipe.weights.mirror)
     document = read_checkpoint(path)
-    if not is_as_saved(path, sha256 := _sha256_of_all(path)):
+    if not is_as_saved(path, sha256 := sha256_of_all(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
     source_classes = classes_in(document) or classes_beside(path) or classes_of_published(path, sha256)
-    plan = _plan(model, _tensors(document, path), source_classes, recipe, backbone_only, path)
+    plan = _plan(model, tensors_in(document, path), source_classes, recipe, backbone_only, path)
     doubts = _refuse_or_doubt(plan, path, recipe)
-    _refuse_infinite(plan, path)
+    _refuse_bad_numbers(plan, model, path)
     classes, parts = recipe.dataset.classes, parts_of(model)
     kept, reinitialised, missing = (
         tuple(replace(note, part=parts[note.name]) for note in notes)
@@ -128,115 +120,6 @@ def _planned(
         doubts=(*doubts, *_doubts_about_name(path, sha256)),
     )
     return plan, report
-
-
-# --- reading a file ---------------------------------------------------------------------------------------------------
-
-
-def _sha256_of_all(path: Path) -> str:
-    """Of the file; of an index, of the list of its files' own, so that it stands for the weights."""
-    if not path.name.endswith(".index.json"):
-        return sha256_of(path)
-    of_each = "".join(f"{sha256_of(path.with_name(name))}  {name}\n" for name in shards_of(path))
-    return hashlib.sha256(of_each.encode()).hexdigest()
-
-
-class _Inert:
-    """Stands for an object that a checkpoint of MMAction2 carries beside its weights: takes anything, does nothing."""
-
-    def __new__(cls, *arguments: object, **named: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *arguments: object, **named: object):
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-# MMAction2's training checkpoints log their losses in HistoryBuffers of numpy arrays, which name their own methods by
-# getattr. None of this is looked up: each name stands for _Inert while such a file is read.
-_HARMLESS: list[Any] = [
-    (_Inert, name)
-    for name in (
-        "mmengine.logging.history_buffer.HistoryBuffer",
-        "builtins.getattr",
-        "numpy.ndarray",
-        "numpy.dtype",
-        "numpy.core.multiarray._reconstruct",
-        "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray._reconstruct",
-        "numpy._core.multiarray.scalar",
-    )
-]
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The document in a checkpoint, tensors on the CPU (mapped from the file where it allows that); of an index, what
-    the files beside it hold together.
-
-    Executes nothing that the file says. Raises WeightsError where it is not a checkpoint, is damaged, or needs code.
-    """
-    if path.name.endswith(".index.json"):
-        return {
-            key: tensor for name in shards_of(path) for key, tensor in read_checkpoint(path.with_name(name)).items()
-        }
-    try:
-        if is_safetensors(path):
-            return dict(read_safetensors(path))
-        is_zip = zipfile.is_zipfile(path)
-        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings(action="ignore"):
-            document = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except WeightsError:
-        raise
-    except Exception as error:  # whatever bytes a stranger's file holds: torch raises a dozen kinds
-        raise WeightsError(_why_unreadable(path, error)) from None
-    if not isinstance(document, dict):
-        raise WeightsError(
-            f"{path} holds a {type(document).__name__}, not a state dict; save model.state_dict() and give that file."
-        )
-    return document
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{path} cannot be read: {error.strerror}."
-    if wanted := re.search(r"GLOBAL ([\w.]+\w)", str(error)):
-        return (
-            f"{path} needs the Python object {wanted.group(1)} to be read, which could run code, so it was not loaded; "
-            "ask its publisher for the state dict alone (torch.save(model.state_dict(), …))."
-        )
-    if "TorchScript" in str(error):
-        return (
-            f"{path} is a TorchScript program, not a state dict; save the state_dict() of the model it was made from."
-        )
-    return f"{path} {damage_in(path)}; fetch it again, or give a .pth or .pt file that holds a state dict."
-
-
-def damage_in(path: Path) -> str:
-    """What can be seen to be wrong with a file that torch cannot read, as the rest of a sentence about it."""
-    with open(path, "rb") as file:
-        head = file.read(4)
-    if not head:
-        return "is empty (0 bytes)"
-    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
-        return "is cut off: its end is missing"
-    if head.startswith(b"PK\x03\x04"):
-        return "is a zip archive, but damaged or not one that torch.save wrote"
-    if head.startswith(b"\x80"):  # as torch.save wrote them until 2020
-        return "is cut off or damaged, or a pickle that torch.save did not write"
-    return "is not a PyTorch checkpoint"
-
-
-def _tensors(document: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    found = merged({key: value for key, value in state_dict_in(document).items() if isinstance(value, torch.Tensor)})
-    if not found:
-        keys = ", ".join(str(key) for key in list(document)[:5]) or "none"
-        raise WeightsError(f"{path} holds no state dict: there are no tensors in it (its keys: {keys}).")
-    for key, tensor in found.items():
-        if tensor.device.type == "meta" or tensor.layout != torch.strided:
-            raise WeightsError(f"{path}: {key} holds no plain numbers (it is a meta or sparse tensor); save it dense.")
-    return found
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
@@ -464,9 +347,15 @@ def _about_flow(misfit: TensorNote, recipe: Recipe) -> str:
     return ""
 
 
-def _refuse_infinite(plan: _Plan, path: Path) -> None:
+def _refuse_bad_numbers(plan: _Plan, model: nn.Module, path: Path) -> None:
+    ours = model.state_dict()
     rows = {key: tensor[list(plan.rows.values())] for key, tensor in plan.head_rows.items()}
     for key, tensor in (plan.reused | rows).items():
+        if ours[key].is_floating_point() and not tensor.is_floating_point():
+            raise WeightsError(
+                f"{path}: {key} holds whole numbers ({str(tensor.dtype).removeprefix('torch.')}) and no fractions: the "
+                "model was quantised; take the file from before that."
+            )
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: {key} holds numbers that are not finite; the training it comes from diverged.")
 

@@ -24,8 +24,9 @@ from engine.errors import ExitCode, WeightsError
 from engine.model import build_model
 from engine.recipe import Recipe, recipe_from
 from engine.run_folder import RunFolder
+from engine.weights.checkpoint_file import read_checkpoint
 from engine.weights.fetch import checkpoints_folder
-from engine.weights.load import LoadReport, initialise, load_weights, read_checkpoint
+from engine.weights.load import LoadReport, initialise, load_weights
 from engine.weights.named import address_of
 from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
