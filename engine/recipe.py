@@ -154,14 +154,14 @@ class Model(Table):
     """tsn averages frames seen one by one; tsm shifts channels between neighbouring frames, so that order counts; the
     others see all frames of a clip together."""
     backbone: str = "resnet50"
-    """tsn: any torchvision image classifier (torchvision.NAME: as MMAction2 uses it); tsm: a ResNet or mobilenet_v2;
-    slowonly: a ResNet; c2d, i3d: a ResNet (resnet50-8x8: PySlowFast's), i3d: or resnet50-heavy; slowfast: a ResNet,
-    or two (resnet101-resnet50); r2plus1d: a ResNet (MMAction2's) or r2plus1d_18 (torchvision's); r3d: r3d_18; mc3:
-    mc3_18; s3d: s3d; c3d: c3d; x3d: x3d_xs, _s, _m, _l; csn: ir-resnet152, ip-resnet152 (or 50, 101); swin3d:
-    swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l, mvit_v1_b; timesformer: divided_space_time, joint_space_time,
-    space_only; videomae: vit_small_p16, vit_base_p16, vit_large_p16, vit_huge_p16; transformers: the folder of a
-    video classifier of Hugging Face transformers (with its config.json), or hf://ORG/REPO, which say what [model],
-    [dataset] and [weights] leave open."""
+    """tsn: any torchvision image classifier (torchvision.NAME: as MMAction2 uses it), or timm.NAME (needs
+    ftwiz[timm]); tsm: a ResNet or mobilenet_v2; slowonly: a ResNet; c2d, i3d: a ResNet (resnet50-8x8:
+    PySlowFast's), i3d: or resnet50-heavy; slowfast: a ResNet, or two (resnet101-resnet50); r2plus1d: a ResNet
+    (MMAction2's) or r2plus1d_18 (torchvision's); r3d: r3d_18; mc3: mc3_18; s3d: s3d; c3d: c3d; x3d: x3d_xs, _s, _m,
+    _l; csn: ir-resnet152, ip-resnet152 (or 50, 101); swin3d: swin3d_t, _s, _b, _l; mvit: mvit_v2_t, _s, _b, _l,
+    mvit_v1_b; timesformer: divided_space_time, joint_space_time, space_only; videomae: vit_small_p16, vit_base_p16,
+    vit_large_p16, vit_huge_p16; transformers: the folder of a video classifier of Hugging Face transformers (with
+    its config.json), or hf://ORG/REPO, which say what [model], [dataset] and [weights] leave open."""
     backbone_config: BackboneConfig = ""
     """transformers: the network as its config.json describes it, so that a run can do without the folder. Empty: taken
     from there."""

@@ -60,11 +60,12 @@ def _shifted_mobilenet(backbone: Section, draft: Draft) -> None:
 
 def _torchvision(backbone: Section, draft: Draft) -> None:
     draft.set("model.backbone", backbone.kind(), backbone.source("type"))
+    backbone.without_influence("feature_shape")  # of timm's: seen by what it gives
     _channels(backbone, draft)
 
 
 def torchvision_family() -> Family:
-    """TSN on `type="torchvision.NAME"`."""
+    """TSN on `type="torchvision.NAME"` or "timm.NAME"."""
     return Family("TSN", "tsn", _torchvision)
 
 

@@ -100,7 +100,7 @@ def _family(model: Section, kind: str, backbone: str) -> Family:
         return Family(f"{neck} on {BACKBONES[backbone].title}" if backbone in BACKBONES else neck)
     if head in _HEADS_OF_THEIR_OWN:
         return Family(_HEADS_OF_THEIR_OWN[head])
-    if backbone.startswith("torchvision."):
+    if backbone.startswith(("torchvision.", "timm.")):
         return torchvision_family()
     return BACKBONES.get(backbone, Family(""))
 

@@ -30,8 +30,9 @@ def _pretrained(backbone: Section) -> tuple[str, str]:
         checkpoint = _checkpoint(backbone.values.get("init_cfg"))
         pretrained, source = checkpoint, backbone.name("init_cfg.checkpoint") if checkpoint else source
     kind = backbone.kind()
-    if pretrained is True and kind.startswith("torchvision."):
-        return f"torchvision://{kind.removeprefix('torchvision.')}", source
+    library, dot, name = kind.partition(".")
+    if pretrained is True and dot and library in ("torchvision", "timm"):
+        return f"{library}://{name}", source
     if isinstance(pretrained, str) and pretrained.startswith("torchvision://"):
         return pretrained, source
     return (pretrained, source) if isinstance(pretrained, str) else ("", source)

@@ -1,4 +1,4 @@
-"""Image classifiers as backbones: any of torchvision's and a slim one of ours, with the last layer taken off."""
+"""Image classifiers as backbones, the last layer taken off: any of torchvision's or timm's, and a slim one of ours."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from engine.errors import RecipeError
 from engine.model.slim_resnet import resnet10_slim
+from engine.model.timm_backbone import PREFIX, TimmBackbone
 from engine.torchvision_schemas import torchvision
 
 _IMAGENET_CLASSES = 1000
@@ -26,9 +27,16 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels:
     """The classifier `name` without its last layer, and how many features it gives an image.
 
     The module takes [N, channels, frame_size, frame_size] and returns [N, features], pooled as the classifier pools.
-    "torchvision.NAME" is the classifier as MMAction2 uses it, which computes something else for some of them.
+    "torchvision.NAME" is the classifier as MMAction2 uses it, which computes something else for some of them;
+    "timm.NAME" one of timm, where that is installed.
     style: "caffe" for a ResNet that halves the image in the first convolution of a bottleneck.
     """
+    complaint = f"[dataset] frame_size = {frame_size} does not suit the backbone {name}; the usual size is 224"
+    if name.startswith(PREFIX):
+        if style == "caffe":
+            raise RecipeError(f'[model] style = "caffe" is for ResNets of torchvision; {name} is of timm.')
+        of_timm = TimmBackbone(name.removeprefix(PREFIX), frame_size, channels)
+        return of_timm, count_features(of_timm, (channels, frame_size, frame_size), complaint)
     as_mmaction2_does = name.startswith("torchvision.")
     plain = name.removeprefix("torchvision.")
     if plain not in backbone_names():
@@ -50,7 +58,6 @@ def image_backbone(name: str, frame_size: int, style: str = "pytorch", channels:
         halve_in_first_convolution(backbone, name)
     if channels != 3:
         _take_channels(backbone, channels)
-    complaint = f"[dataset] frame_size = {frame_size} does not suit the backbone {name}; the usual size is 224"
     return backbone, count_features(backbone, (channels, frame_size, frame_size), complaint)
 
 
@@ -122,7 +129,8 @@ def count_features(backbone: nn.Module, example: tuple[int, ...], complaint: str
 
     Raises RecipeError where it does not: `complaint`, which says what the shape is of, and torch's reason.
     """
-    without_memory = {key: value.to("meta") for key, value in backbone.state_dict().items()}
+    everything = [*backbone.named_parameters(), *backbone.named_buffers()]  # also buffers that are not saved
+    without_memory = {key: value.to("meta") for key, value in everything}
     batch = torch.empty(1, *example, device="meta")
     try:
         return functional_call(backbone.eval(), without_memory, (batch,)).shape[1]

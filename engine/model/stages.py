@@ -11,8 +11,8 @@ from engine.torchvision_schemas import torchvision
 
 Stages = tuple[tuple[str, ...], ...]  # names of modules and parameters; the first is the stem, which sees pixels
 
-# Children that only hold a row of others, in torchvision's models, in ours and in those of transformers.
-_ROWS = ("features", "encoder", "layers", "layer", "blocks", "trunk_output")
+# Children that only hold a row of others, in torchvision's models, in ours and in those of transformers and timm.
+_ROWS = ("features", "encoder", "layers", "layer", "blocks", "trunk_output", "net", "stages")
 _JOINS_WHAT_IT_FOLLOWS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 _JOINS_WHAT_FOLLOWS_IT = (
     torchvision.models.densenet._Transition,

@@ -179,6 +179,18 @@ DIALECTS = (
             (r"^backbone\.norm3\.", "backbone.norm."),
         ),
     ),
+    Dialect(  # of 2023 and later: what halves a feature map stands in front of a stage, not behind it
+        "timm names, Swin",
+        r"^layers\.3\.downsample\.norm\.weight$",
+        (
+            (r"^(?!head\.)", "backbone."),
+            (r"layers\.(\d)\.blocks(?=\.)", lambda m: f"features.{2 * int(m[1]) + 1}"),
+            (r"layers\.(\d)\.downsample(?=\.)", lambda m: f"features.{2 * int(m[1])}"),
+            (r"\.patch_embed\.proj\.", ".features.0.0."),
+            (r"\.patch_embed\.norm\.", ".features.0.2."),
+            *_MLP,
+        ),
+    ),
     Dialect(
         "Swin names",
         r"^layers\.0\.blocks\.0\.attn\.relative_position_bias_table$",
@@ -426,6 +438,20 @@ _FOR_CLIPS: dict[str, tuple[tuple[str, str | Callable[[re.Match[str]], str]], ..
         (r"\.mlp\.(3|linear_2)\.", ".mlp.fc2."),
     ),
 }
+# timm's ViT (and that of DeiT, MAE and the like), as torchvision calls its own, for those that see frame by frame.
+_VIT_OF_TIMM = (
+    (r"^backbone\.patch_embed\.proj\.", "backbone.conv_proj."),
+    (r"^backbone\.cls_token$", "backbone.class_token"),
+    (r"^backbone\.pos_embed$", "backbone.encoder.pos_embedding"),
+    (r"^backbone\.norm\.", "backbone.encoder.ln."),
+    (r"^backbone\.blocks\.(\d+)\.", r"backbone.encoder.layers.encoder_layer_\1."),
+    (r"\.norm1\.", ".ln_1."),
+    (r"\.attn\.qkv\.", ".self_attention.in_proj_"),
+    (r"\.attn\.proj\.", ".self_attention.out_proj."),
+    (r"\.norm2\.", ".ln_2."),
+    (r"(encoder_layer_\d+\.mlp)\.fc1\.", r"\1.0."),
+    (r"(encoder_layer_\d+\.mlp)\.fc2\.", r"\1.3."),
+)
 _OF_AN_IMAGE = ("backbone.features.0.0.weight", "backbone.conv_proj.weight")  # Swin's and ViT's patches
 
 
@@ -435,6 +461,15 @@ def for_clips(recognizer: str, names: Mapping[str, str]) -> dict[str, str]:
     found = dict(names)
     for pattern, replacement in renames:
         found = {source: re.sub(pattern, replacement, name) for source, name in found.items()}
+    return found
+
+
+def for_frames(names: Mapping[str, str]) -> dict[str, str]:
+    """`translate`'s names, those of timm's ViT as torchvision's; others as they are."""
+    found = dict(names)
+    if "backbone.blocks.0.attn.qkv.weight" in names.values():
+        for pattern, replacement in _VIT_OF_TIMM:
+            found = {source: re.sub(pattern, replacement, name) for source, name in found.items()}
     return found
 
 

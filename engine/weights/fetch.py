@@ -88,9 +88,10 @@ def fetch(
     return target
 
 
-def came_from(path: Path) -> str:
-    """The address that a file in the cache was downloaded from; "" where that is not known."""
-    return str(_read_stamp(path).get("from", ""))
+def mirror_of(path: Path) -> str:
+    """The address of the mirror that gave a file in the cache; "" where it came from its own server, or by hand."""
+    stamp = _read_stamp(path)
+    return str(stamp.get("from", "")) if stamp.get("from") != stamp.get("address") else ""
 
 
 def hash_in_name(name: str) -> str:
@@ -221,7 +222,7 @@ def _is_trusted(target: Path, address: str) -> bool:
             return True
         if not (sha256 := sha256_of(target)).startswith(expected):
             return False
-        _write_stamp(target, address, came_from(target) if unchanged else "", sha256)
+        _write_stamp(target, address, str(stamp.get("from", "")) if unchanged else "", sha256)
         return True
     return not unchanged or stamp.get("address") == address
 

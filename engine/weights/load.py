@@ -17,6 +17,7 @@ from engine.errors import WeightsError
 from engine.hugging_face import classes_beside, from_text, title_of
 from engine.model.hugging_face import TransformersRecognizer
 from engine.model.recognizer import Recognizer
+from engine.model.timm_backbone import TimmBackbone
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES
@@ -25,12 +26,13 @@ from engine.weights.dialects import (
     arranged,
     classes_in,
     for_clips,
+    for_frames,
     for_separated_channels,
     joint,
     resnet_in,
     translate,
 )
-from engine.weights.fetch import Progress, hash_in_name
+from engine.weights.fetch import Progress, checkpoints_folder, hash_in_name, mirror_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.head import head_change_of, rows_by_name, with_rows
 from engine.weights.known import classes_of_published
@@ -96,6 +98,8 @@ def _planned(
     plan = _plan(model, tensors_in(document, path), source_classes, recipe, backbone_only, path)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_bad_numbers(plan, model, path)
+    if backbone_only:  # an image classifier as it was published
+        doubts += _doubts_about_colours(model, recipe)
     classes, parts = recipe.dataset.classes, parts_of(model)
     kept, reinitialised, missing = (
         tuple(replace(note, part=parts[note.name]) for note in notes)
@@ -118,8 +122,16 @@ def _planned(
         source_classes=plan.source_classes,
         known_classes=tuple(classes[row] for row in matching_rows(classes, plan.source_classes)),
         doubts=(*doubts, *_doubts_about_name(path, sha256)),
+        taken_from=_taken_from(source, path),
     )
     return plan, report
+
+
+def _taken_from(source: str, path: Path) -> str:
+    """What gave an address's file in its place, a mirror, a folder of files or Hugging Face's own cache; else ""."""
+    if "://" not in source:
+        return ""
+    return mirror_of(path) if path.is_relative_to(checkpoints_folder()) else str(path.parent)
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
@@ -156,11 +168,15 @@ def _plan(
 ) -> _Plan:
     if isinstance(model, TransformersRecognizer):
         dialect, names = model.names_of(tensors)
+    elif isinstance(model.backbone, TimmBackbone):
+        dialect, names = "timm names", model.backbone.names_of(tensors)
     else:
         tensors = _with_joint_attention(tensors)
         dialect, names = translate(tensors)
     if backbone_only:
         names = for_clips(recipe.model.recognizer, names)
+    if recipe.model.recognizer == "tsn":
+        names = for_frames(names)
     if recipe.model.recognizer == "csn":
         names = for_separated_channels(dialect, names)
     ours = model.state_dict()
@@ -286,6 +302,18 @@ def _refuse_or_doubt(plan: _Plan, path: Path, recipe: Recipe) -> list[str]:
             raise WeightsError(f"{path}: {advice} (weights.allow_partial = true takes what fits.)")
         return [advice]
     return _doubts_about_network(plan, recipe)
+
+
+def _doubts_about_colours(model: Recognizer, recipe: Recipe) -> list[str]:
+    """timm's classifiers are not all trained with ImageNet's mean and std."""
+    if not isinstance(model.backbone, TimmBackbone) or recipe.model.modality == "flow":
+        return []
+    mean, std = model.backbone.colours
+    given = (*recipe.model.mean, *recipe.model.std)
+    if max(abs(wanted - number) for wanted, number in zip((*mean, *std), given, strict=True)) < 0.5:
+        return []
+    name = recipe.model.backbone
+    return [f"{name} was trained with other colours: set [model] mean = {list(mean)} and std = {list(std)}."]
 
 
 def _doubts_about_network(plan: _Plan, recipe: Recipe) -> list[str]:

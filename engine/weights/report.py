@@ -62,6 +62,7 @@ class LoadReport:
     source_classes: tuple[str, ...]  # () where the file does not name them
     known_classes: tuple[str, ...]  # those of the model's classes that the source names too
     doubts: tuple[str, ...]  # what a person should look at before training
+    taken_from: str = ""  # the mirror's address, or the folder, that gave the file of an address; "": its own server
 
     @property
     def total(self) -> int:
@@ -89,6 +90,8 @@ class LoadReport:
             f"kept {len(self.kept)} of {self.total} tensors ({percent(self.backbone_share)} of the backbone)",
             *self._made(),
         ]
+        if self.taken_from:
+            lines.append(f"taken from {self.taken_from}")
         if self.reinitialised:
             lines.append(f"re-initialised {len(self.reinitialised)} of {self.total} tensors: {self.head_change}")
         elif self.head_change:

@@ -128,6 +128,8 @@ SCHEDULER = "param_scheduler = [{}]"
 
 CARRIED = [
     ("model = dict(backbone=dict(depth=101))", {"model.backbone": "resnet101"}),
+    ("model = dict(backbone=dict(_delete_=True, type='timm.swin_tiny', pretrained=True, feature_shape='NHWC'))",
+     {"model.backbone": "timm.swin_tiny", "weights.backbone": "timm://swin_tiny"}),
     ("model = dict(backbone=dict(_delete_=True, type='torchvision.densenet161', pretrained=True))",
      {"model.backbone": "torchvision.densenet161", "weights.backbone": "torchvision://densenet161"}),
     ("model = dict(backbone=dict(norm_eval=True, style='caffe'))", {"model.norm_eval": True, "model.style": "caffe"}),

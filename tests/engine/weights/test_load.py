@@ -610,6 +610,23 @@ def test_a_name_that_promises_another_hash_is_doubted(tmp_path: Path) -> None:
     assert "ends in 0676ba61, but its sha256 begins with" in report.lines()[-1]
 
 
+def test_the_report_says_which_mirror_gave_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("no_proxy", "*")
+    recipe = recipe_for()
+    content = Path(saved(trained(recipe), tmp_path / "x.pth")).read_bytes()
+    with serve(Site(content)) as own, serve(Site(content)) as mirror:
+        for mirrors, name, taken_from in (
+            ([], "a.pth", ""),
+            ([f"{mirror.address}/m"], "b.pth", f"{mirror.address}/m/b.pth"),
+            ([str(tmp_path)], "x.pth", str(tmp_path)),
+        ):
+            recipe = recipe_for(weights={"mirror": mirrors})
+            report = load_weights(model_for(recipe), f"{own.address}/{name}", recipe)
+            assert report.taken_from == taken_from
+            assert (f"taken from {taken_from}" in report.lines()) == bool(taken_from)
+
+
 @pytest.mark.slow
 def test_a_published_size_over_a_bad_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
