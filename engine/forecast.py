@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.recipe import Recipe, Schedule
+from engine.recipe import Recipe, Schedule, with_absolute_paths
 
 # Keys that change neither a step nor a checkpoint: what was measured holds for recipes that differ in them alone.
 _LEAVES_STEPS_ALONE = {
@@ -100,7 +100,7 @@ def forecast(measured: Measurement, schedule: Schedule) -> Forecast:
         data_wait=waited / epoch_s,
         epoch_s=epoch_s,
         validation_s=_seconds_of(measured.val, measured.workers)[0] if measured.val else 0.0,
-        validations=len(_validated(schedule)) if measured.val else 0,
+        validations=_validations(schedule, schedule.epochs) if measured.val else 0,
         total_s=_total(measured, schedule),
         total_from_s=_total(measured, schedule, surely=-1),
         total_to_s=_total(measured, schedule, surely=1),
@@ -114,7 +114,7 @@ def _total(measured: Measurement, schedule: Schedule, surely: int = 0) -> float:
     """Seconds of all epochs and validations. surely: -1 for the least that they may be, 1 for the most."""
     seconds = schedule.epochs * _seconds_of(measured.train, measured.workers, surely)[0]
     if measured.val:
-        seconds += len(_validated(schedule)) * _seconds_of(measured.val, measured.workers, surely)[0]
+        seconds += _validations(schedule, schedule.epochs) * _seconds_of(measured.val, measured.workers, surely)[0]
     return seconds
 
 
@@ -151,25 +151,22 @@ def pass_seconds(sizes: Sequence[int], compute_s: float, decode_s: float, worker
 def checkpoints_held(schedule: Schedule, validates: bool) -> int:
     """The most files of a checkpoint's size that a run holds between two saves. Several names of one file (last.pt and
     epoch-050.pt) count once; best.pt may be of any epoch, and last-previous.pt is the one before last.pt."""
+    end, keep, interval = schedule.epochs, schedule.keep_checkpoints, schedule.checkpoint_interval
+    usual = range(1, min(end, (keep + 2) * interval) + 1) if keep else ()  # afterwards it goes on like this
     most = 0
-    for epoch in range(1, schedule.epochs + 1):
-        made = [one for one in range(1, epoch + 1) if one % schedule.checkpoint_interval == 0 or one == schedule.epochs]
-        kept = made[-schedule.keep_checkpoints :] if schedule.keep_checkpoints else made
-        held = {*kept, epoch, max(1, epoch - 1)}
-        best = validates and any(one not in held for one in _validated(schedule) if one <= epoch)
-        most = max(most, len(held) + best)
-        if schedule.keep_checkpoints and epoch > (schedule.keep_checkpoints + 2) * schedule.checkpoint_interval:
-            break  # it goes on like this
+    for epoch in {*usual, max(1, end - 1), end}:
+        made = [*range(interval, epoch + 1, interval)]
+        if epoch == end and end % interval:
+            made.append(end)
+        held = {*made[-keep:], epoch, max(1, epoch - 1)}
+        most = max(most, len(held) + (validates and _validations(schedule, epoch) > 0 and epoch > len(held)))
     return most + (schedule.retries_at_half_lr > 0)
 
 
-def _validated(schedule: Schedule) -> list[int]:
-    """The epochs that end with a validation."""
-    return [
-        epoch
-        for epoch in range(1, schedule.epochs + 1)
-        if epoch % schedule.validation_interval == 0 or epoch == schedule.epochs
-    ]
+def _validations(schedule: Schedule, epochs: int) -> int:
+    """How many there are in the first epochs: one after every so many, and one after the last of all."""
+    extra = epochs == schedule.epochs and epochs % schedule.validation_interval > 0
+    return epochs // schedule.validation_interval + extra
 
 
 def is_measured_by(recipe: Recipe, measured: Recipe) -> bool:
@@ -178,7 +175,7 @@ def is_measured_by(recipe: Recipe, measured: Recipe) -> bool:
 
 
 def _of_a_step(recipe: Recipe) -> dict[str, Any]:
-    document = recipe.model_dump(exclude={"name"})
+    document = with_absolute_paths(recipe).model_dump(exclude={"name"})
     for table, keys in _LEAVES_STEPS_ALONE.items():
         for key in keys:
             del document[table][key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from wizard.decisions import DECISIONS, LOOKS_AGAIN, Draft, checked_overrides, d
 from wizard.drafts import SavedDraft, find_draft, forget_draft, keep_draft
 from wizard.steps.dataset import Checked, DatasetStep
 from wizard.steps.head import HeadStep
-from wizard.steps.review import ReviewStep
+from wizard.steps.review import Measured, ReviewStep, command
 from wizard.steps.schedule import ScheduleStep
 from wizard.steps.step import Step
 from wizard.steps.weights import WeightsStep
@@ -38,10 +38,13 @@ from wizard.widgets.paths import FolderPicker
 from wizard.widgets.reuse_desk import ReuseDesk
 from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
 from wizard.widgets.words import Words
+from wizard.words import sentence_case
 
 if TYPE_CHECKING:
     from engine.dataset.contact_sheet import ContactSheet
+    from engine.recipe import Recipe
     from engine.run_folder import RunFolder
+    from wizard.estimate import Measuring
 
 STEPS: dict[str, type[Step]] = {
     "dataset": DatasetStep,
@@ -59,6 +62,13 @@ class CheckGoesOn(Message):
     """News of the check of the videos."""
 
     checked: Checked
+
+
+@dataclass
+class MeasuringGoesOn(Message):
+    """News of the process that measures a few steps."""
+
+    doing: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ class WizardApp(StudioApp[None]):
         overrides: Mapping[str, Any] | None = None,
         checks: bool = False,
     ):
-        """checks: look into the videos and the weights too, in processes of their own, while questions are answered."""
+        """checks: look into the videos and the weights too, and measure a few steps, in processes of their own, unasked."""
         super().__init__()
         self.wizard = WizardScreen(data, out, dict(overrides or {}), checks)
 
@@ -121,7 +131,7 @@ class WizardScreen(Screen[None]):
         Binding("up,left", "app.focus_previous", "Previous field", show=False),
         Binding("ctrl+o", "browse", "Browse", id="wizard.browse", tooltip="Look for the folder in a tree"),
         Binding("f2,v", "look", "Frames", key_display="f2", id="wizard.look", tooltip="See what the model will see"),
-        Binding("ctrl+l", "launch", "Save and launch", id="wizard.launch", tooltip="Write the recipe, start training"),
+        Binding("ctrl+l", "launch", "Launch", id="wizard.launch", tooltip="Write the recipe, start training"),
         Binding("ctrl+s", "save", "Save", id="wizard.save", tooltip="Write the recipe and leave"),
         Binding("ctrl+r", "afresh", "Afresh", id="wizard.afresh", tooltip="Put this draft aside; again brings it back"),
         Binding("f1,question_mark", "keys", "Keys", key_display="f1", id="wizard.keys", tooltip="All keys that work"),
@@ -132,6 +142,9 @@ class WizardScreen(Screen[None]):
         super().__init__()
         self._checks = checks
         self.checked = Checked()
+        self.measured = Measured()
+        self._measuring: Measuring | None = None  # the process
+        self._measured_recipe: Recipe | None = None  # that it measures or has measured
         self.asked: dict[str, Any] = {} if data is None else {"data": str(data)}  # on the command line
         self.greeting = ""
         if out is not None:
@@ -209,6 +222,9 @@ class WizardScreen(Screen[None]):
             step.looking, step.checked = self._looking, self.checked
         elif isinstance(step, WeightsStep):
             step.checked = self.checked
+        self._bring_what_was_measured_up_to_date(problems)
+        if isinstance(step, ReviewStep | ScheduleStep):
+            step.measured = self.measured
         if not isinstance(step, ReviewStep):
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)
@@ -237,6 +253,7 @@ class WizardScreen(Screen[None]):
             await switcher.add_content(STEPS[name]())
         switcher.current = f"step-{name}"
         self.query_one("#help", Words).say("")
+        self._measure_unasked()
         self.show()
         self._focus_first()
 
@@ -268,7 +285,10 @@ class WizardScreen(Screen[None]):
 
     @on(Asked)
     def _asked(self, event: Asked) -> None:
-        self.query_one("#help", Words).say(event.question.help)
+        question = event.question
+        # Beside a choice, a narrow screen has no room for the reason.
+        why = self.draft.answer(question.key).why if question.choices and self.has_class(NARROW) else ""
+        self.query_one("#help", Words).say(". ".join(filter(None, [sentence_case(why), question.help])))
 
     def _after_a_pause(self, look: bool) -> None:
         """Typing is not interrupted by looking at half a path, nor by the disk."""
@@ -296,6 +316,7 @@ class WizardScreen(Screen[None]):
 
     def on_unmount(self) -> None:
         self.close_contact_sheet()
+        self._stop_measuring()
         self.keep()
 
     # --- looking at the data, in a thread -----------------------------------------------------------------------------
@@ -353,7 +374,9 @@ class WizardScreen(Screen[None]):
 
     def on_check_goes_on(self, event: CheckGoesOn) -> None:
         self.checked = event.checked
-        if self.here == "dataset":
+        if event.checked.report:
+            self._measure_unasked()
+        if self.here in ("dataset", "review"):
             self.show()
 
     # --- what the model will see, in a process of its own -------------------------------------------------------------
@@ -382,6 +405,101 @@ class WizardScreen(Screen[None]):
             self._say(f"✗ {' '.join(str(error).split())}")
             return
         self.app.push_screen(ContactSheetScreen(recipe, self.draft.found.classes, self.contact_sheet))
+    # --- measuring a few steps, in a process that a thread listens to -------------------------------------------------
+
+    def action_measure(self) -> None:
+        """Measure what these answers would train; stop, where that goes on."""
+        if self._measuring:
+            self._stop_measuring()
+        elif not self.draft.problems():
+            self._measure()
+        self.show()
+
+    def _measure_unasked(self) -> None:
+        """Once the review is reached, where nothing else keeps this machine busy."""
+        is_known = self.measured.estimate and not self.measured.is_stale
+        if not self._checks or self.here != "review" or self._measuring or is_known or self.measured.trouble:
+            return
+        if self._is_checking or self.draft.problems() or self._is_training():
+            return
+        self._measure()
+
+    def _measure(self) -> None:
+        from wizard.estimate import SECONDS, Measuring
+
+        self._stop_measuring()
+        self._measured_recipe = self.draft.recipe()
+        self._measuring = Measuring(self._measured_recipe, SECONDS, nice=10)
+        beside = "The videos were being checked meanwhile: a run has more of the machine." if self._is_checking else ""
+        self.measured = Measured(doing="starting", beside=beside)
+        work = partial(self._measuring.result, self._tell_of_measuring)
+        self.run_worker(work, group="measure", exclusive=True, thread=True, exit_on_error=False)
+
+    def _tell_of_measuring(self, doing: str) -> None:
+        """From the worker's thread."""
+        if not get_current_worker().is_cancelled:
+            self.post_message(MeasuringGoesOn(doing))
+
+    def _stop_measuring(self) -> None:
+        if self._measuring:
+            self.workers.cancel_group(self, "measure")
+            self._measuring.stop()
+            self._measuring, self.measured = None, Measured()
+
+    def on_measuring_goes_on(self, event: MeasuringGoesOn) -> None:
+        if self._measuring:
+            self.measured = replace(self.measured, doing=event.doing)
+            self._show_what_was_measured()
+
+    @on(Worker.StateChanged)
+    def _measuring_ended(self, event: Worker.StateChanged) -> None:
+        if event.worker.group != "measure" or event.state not in (WorkerState.SUCCESS, WorkerState.ERROR):
+            return
+        if not self._measuring or not self._measured_recipe:
+            return  # it was stopped
+        from wizard.estimate import Estimate
+
+        self._measuring.stop()
+        self._measuring = None
+        if event.state == WorkerState.SUCCESS and event.worker.result:
+            estimate = Estimate(self._measured_recipe, event.worker.result)
+            self.measured = Measured(estimate=estimate, beside=self.measured.beside)
+        else:
+            self.measured = Measured(trouble=str(event.worker.error))
+        self._show_what_was_measured()
+
+    def _show_what_was_measured(self) -> None:
+        if self.here in ("schedule", "review"):
+            self.show()
+
+    def _bring_what_was_measured_up_to_date(self, problems: Mapping[str, str]) -> None:
+        """More epochs need no other measurement, a larger batch does."""
+        self.draft.remark = ""
+        if problems or not self._measured_recipe:
+            return
+        from engine.forecast import is_measured_by
+
+        recipe = self.draft.recipe()
+        holds = is_measured_by(recipe, self._measured_recipe)
+        if self._measuring and not holds:
+            self._stop_measuring()
+        elif self.measured.trouble and not holds:
+            self.measured = Measured()
+        elif estimate := self.measured.estimate:
+            estimate = replace(estimate, recipe=recipe) if holds else estimate
+            self.measured = replace(self.measured, estimate=estimate, is_stale=not holds)
+            self.draft.remark = estimate.remark() if holds else ""
+
+    @property
+    def _is_checking(self) -> bool:
+        return any(worker.group == "check" and not worker.is_finished for worker in self.workers)
+
+    def _is_training(self) -> bool:
+        """A run here would be slowed down, and would make what is measured wrong."""
+        from engine.run_folder import find_runs
+
+        runs = find_runs(Path(self.draft.recipe().run.output))[-5:]
+        return any(run.is_alive() and not run.other_host() for run in runs)
 
     @on(ReuseDesk.Told)
     def _reuse_known(self) -> None:
@@ -401,6 +519,8 @@ class WizardScreen(Screen[None]):
                 return self.here != ORDER[0]
             case "save" | "launch":
                 return self.here == "review"
+            case "measure" | "copy_command":  # letters, which are text while one types
+                return self.here == "review" and not isinstance(self.focused, Input)
             case "browse":
                 return self.here == "dataset"
             case "look":
@@ -474,6 +594,12 @@ class WizardScreen(Screen[None]):
 
     # --- what comes of it ---------------------------------------------------------------------------------------------
 
+    def action_copy_command(self) -> None:
+        """Copy the command that trains this recipe, by the terminal's own clipboard (OSC 52)."""
+        if not self.draft.problems():
+            self.app.copy_to_clipboard(command(self.draft))
+            self._say(f"Copied: {command(self.draft)}. It works once the recipe is saved (Ctrl+S).")
+
     def action_save(self) -> None:
         """Write the recipe and leave."""
         if self._saved():
@@ -484,6 +610,7 @@ class WizardScreen(Screen[None]):
         path = self._saved()
         if path is None:
             return
+        self._stop_measuring()  # the training is to have the machine for itself
         # Imported here: the first screen need not wait for what only a launch needs.
         from engine.run_folder import create_run_folder
         from wizard.dashboard import DashboardScreen

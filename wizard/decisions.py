@@ -33,7 +33,7 @@ from engine.recipe import (
 )
 from engine.recognizers import TITLES
 from engine.weights.published import PUBLISHED, Published
-from wizard.recipe_text import recipe_text
+from wizard.recipe_text import HEADER, recipe_text
 from wizard.words import count, frames_of
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ MILESTONES = (0.4, 0.8)
 MIN_STEPS_PER_EPOCH, MIN_STEPS, MIN_BATCH, MAX_EPOCHS = 8, 300, 4, 100
 KEPT_CHECKPOINTS = 10
 FEW_CLIPS = 20
+# With so few of a class, what is learned in the backbone is these very clips.
+FROZEN_BELOW = 10
 
 # What torchvision calls the files, which only torchvision knows and importing it takes seconds; held by a test.
 TORCHVISION_FILES = {"torchvision://resnet50": "resnet50-0676ba61.pth"}
@@ -122,6 +124,12 @@ def _is_asked_for_labels(draft: Draft) -> bool:
 
 def _in_format(*formats: str) -> Callable[[Draft], bool]:
     return lambda draft: draft.value("dataset.format") in formats
+
+
+def _freezes(chosen: str) -> dict[str, str]:
+    """What may be frozen, with what is chosen among it, whatever --set named."""
+    usual = {"none": "nothing", "stages:2": "stem, 2 stages", "backbone": "the backbone"}
+    return usual if chosen in usual else {**usual, chosen: chosen}
 
 
 DECISIONS: tuple[Decision, ...] = (
@@ -236,6 +244,7 @@ DECISIONS: tuple[Decision, ...] = (
             Question(
                 "schedule.milestones", "steps after", applies=lambda draft: draft.value("schedule.lr_policy") == "step"
             ),
+            Question("schedule.freeze", "frozen", choices=lambda draft: _freezes(str(draft.value("schedule.freeze")))),
         ),
     ),
     Decision(
@@ -331,6 +340,18 @@ class Reuse:
     total: int | None = None
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A key that the recipe says otherwise than the preset it extends. origin: "you", "--set", "your data",
+    "inferred"; why: the sentence that goes with an inferred value, "" where there is none."""
+
+    key: str
+    before: Any
+    after: Any
+    origin: str
+    why: str
+
+
 @dataclass
 class Draft:
     """What is answered so far. Everything else follows from it, so an earlier answer may change at any time.
@@ -347,6 +368,7 @@ class Draft:
     makes_split: bool = False  # validation clips are held out of the training ones, for lack of a split on disk
     written: tuple[Path, str] | None = None  # what `save` wrote: ours to replace
     reuse: Reuse = field(default_factory=Reuse)  # what is known of the chosen weights
+    remark: str = ""  # what was measured with these answers, for the head of the recipe file
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
@@ -485,8 +507,16 @@ class Draft:
         return self.found.val_clips if self.found else 0
 
     @property
+    def clips_a_class(self) -> float:
+        """Training clips of a class, in the mean."""
+        return self.train_clips / max(1, len(self.found.classes)) if self.found else 0.0
+
+    @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(self.train_clips / max(1, _number(self.value("schedule.batch_size"), 1)))
+        """At least so many, where the batch is still to be found by trying."""
+        batch = self.value("schedule.batch_size")
+        size = self.train_clips // MIN_STEPS_PER_EPOCH if batch == "auto" else _number(batch, 1)
+        return math.ceil(self.train_clips / max(1, size))
 
     def _preset_value(self, key: str) -> Any:
         table, dot, name = key.partition(".")
@@ -593,7 +623,35 @@ class Draft:
     def toml(self) -> str:
         """The recipe file's text: the preset it extends and the keys that differ, with comments. Raises RecipeError."""
         recipe = self.recipe()
-        return recipe_text(self.preset, self.base, changes_from(self.base, recipe), self._comments(recipe))
+        header = (*HEADER, f"# {self.remark}") if self.remark else HEADER
+        return recipe_text(self.preset, self.base, changes_from(self.base, recipe), self._comments(recipe), header)
+
+    def differences(self) -> list[Difference]:
+        """What the recipe says otherwise than the preset, in the order of the file. Raises RecipeError."""
+        found = []
+        for table, values in changes_from(self.base, self.recipe()).items():
+            if table == "name":
+                continue  # no preset has that of somebody's recipe
+            before = getattr(self.base, table)
+            found += [self._difference(f"{table}.{key}", getattr(before, key), values[key]) for key in values]
+        return found
+
+    def _difference(self, key: str, before: Any, after: Any) -> Difference:
+        answer = self.answer(key)
+        if key in self.given:
+            return Difference(key, before, after, "you", "")
+        if answer.given:
+            return Difference(key, before, after, "--set", "")
+        is_where = key.startswith("dataset.") and key.partition(".")[2] in LOCATION
+        if is_where or key in ("head.num_classes", "head.multi_label"):
+            return Difference(key, before, after, "your data", "" if is_where else answer.why)
+        if key in WEIGHTS:
+            return Difference(key, before, after, "you" if self._chose_the_start else "inferred", "")
+        return Difference(key, before, after, "inferred", answer.why)
+
+    @property
+    def _chose_the_start(self) -> bool:
+        return "start" in self.given or "source" in self.given
 
     def _comments(self, recipe: Recipe) -> dict[str, str]:
         before = f"{self.base.schedule.lr:g} in the preset; " if recipe.schedule.lr != self.base.schedule.lr else ""
@@ -656,6 +714,8 @@ class Draft:
             batch, epochs = self.value("schedule.batch_size"), self.value("schedule.epochs")
             if found and isinstance(batch, int) and batch > self.train_clips:
                 warnings.append(f"A batch of {batch} is more than the {self.train_clips} training clips there are.")
+            if self.value("start") == SCRATCH and self.value("schedule.freeze") != "none":
+                warnings.append("What is frozen stays as it starts, and without trained weights it starts at random.")
             milestones = self.value("schedule.milestones")
             steps = self.value("schedule.lr_policy") == "step" and isinstance(epochs, int) and _are_numbers(milestones)
             if steps and (late := [milestone for milestone in milestones if milestone >= epochs]):
@@ -668,15 +728,41 @@ class Draft:
         if not self.found:
             return ""
         per_epoch = self.steps_per_epoch
+        if self.value("schedule.batch_size") == "auto":
+            return f"at least {per_epoch:,} steps an epoch × {epochs:,} epochs, by the batch that fits"
         return f"{per_epoch:,} steps an epoch × {epochs:,} epochs = {per_epoch * epochs:,} steps"
 
 
-def inferred(data: Path, overrides: Mapping[str, Any] | None = None) -> Draft:
-    """The draft of `--yes`: every answer inferred, nothing asked. Raises DataError, RecipeError."""
-    draft = Draft(given={"data": str(data)}, overrides=checked_overrides(overrides or {}))
+def inferred(data: Path, overrides: Mapping[str, Any] | None = None, given: Mapping[str, str] | None = None) -> Draft:
+    """The draft of `--yes`: every answer inferred but those given, nothing asked. Raises DataError, RecipeError."""
+    draft = Draft(given={"data": str(data), **(given or {})}, overrides=checked_overrides(overrides or {}))
     draft.look()
     draft.recipe()
     return draft
+
+
+def answers_of(start: str = "", model: str = "", pace: str = "") -> dict[str, str]:
+    """Answers by key, from the options of `ftwiz new`. start: a preset's name, "scratch", a file or an address.
+
+    Raises RecipeError for what is no answer.
+    """
+    answers: dict[str, str] = {}
+    rows = [*start_keys("rgb"), *start_keys("flow")]
+    if start in rows and start != OWN:
+        answers["start"] = start
+    elif start:
+        answers |= {"start": OWN, "source": start}
+        if "://" not in start and not Path(start).expanduser().exists():
+            raise RecipeError(
+                f"--start {start}: neither a file nor an address, nor one of {', '.join(dict.fromkeys(rows))}."
+            )
+    models = [name for of_modality in MODELS.values() for name in of_modality]
+    for key, answer, choices in (("preset", model, models), ("pace", pace, list(PACES))):
+        if answer and answer not in choices:
+            raise RecipeError(f"--{'model' if key == 'preset' else key} {answer}: choose one of {', '.join(choices)}.")
+        if answer:
+            answers[key] = answer
+    return answers
 
 
 def checked_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -901,6 +987,19 @@ def _infer_milestones(draft: Draft) -> Answer:
     return Answer(places, f"at 40 % and 80 %; lr × {shown(draft.value('schedule.gamma'))} after each")
 
 
+def _infer_freeze(draft: Draft) -> Answer:
+    usual = draft._preset_value("schedule.freeze")
+    if draft.value("start") == SCRATCH:
+        return Answer(usual, "all of it has to learn" if usual == "none" else "as in the preset")
+    if draft.found and not draft.overrides.get("schedule.lora"):
+        clips = f"{draft.clips_a_class:.0f} clips a class"
+        if draft.clips_a_class < FROZEN_BELOW:
+            return Answer("backbone", f"{clips} teach a new head, not a network")
+        if draft.clips_a_class < FEW_CLIPS:
+            return Answer(usual, f"{clips} are few: freeze more if it overfits")
+    return Answer(usual, "the whole network adapts" if usual == "none" else "as in the preset")
+
+
 def _infer_warmup(draft: Draft) -> Answer:
     schedule = draft.base.schedule
     epochs = _number(draft.value("schedule.epochs"), 1)
@@ -946,6 +1045,7 @@ _INFERENCES: dict[str, Callable[[Draft], Answer]] = {
     "schedule.lr": _infer_lr,
     "schedule.lr_policy": _infer_policy,
     "schedule.milestones": _infer_milestones,
+    "schedule.freeze": _infer_freeze,
     "schedule.warmup_epochs": _infer_warmup,
     "schedule.checkpoint_interval": _infer_checkpoint_interval,
     "name": _infer_name,

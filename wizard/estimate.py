@@ -140,6 +140,11 @@ class Estimate:
             "with random weights."
         )
 
+    def remark(self) -> str:
+        """One line for a recipe file."""
+        epochs, device = count(self.recipe.schedule.epochs, "epoch"), self.measured.device
+        return f"Measured on {device}: {number(self.forecast.clips_per_s, 3)} clips/s, {epochs} in {self.total()}."
+
     def rows(self) -> list[tuple[str, str]]:
         """What it takes, each with a label."""
         return [
@@ -159,6 +164,12 @@ class Estimate:
         told, measured = self.forecast, self.measured
         validation = f", and {short(told.validation_s)} to validate ({measured.val.clips:,})" if measured.val else ""
         return f"{short(told.epoch_s)} ({count(measured.train.clips, 'clip')}){validation}"
+
+    def each(self) -> str:
+        """An epoch and its validation, in few words."""
+        told = self.forecast
+        validation = f", validation {short(told.validation_s)}" if self.measured.val else ""
+        return f"an epoch {short(told.epoch_s)}{validation}"
 
     def total(self) -> str:
         told = self.forecast

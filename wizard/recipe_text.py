@@ -17,7 +17,7 @@ SOMEBODY_ELSES = ("dataset.val_root", "dataset.train_list", "dataset.val_list")
 _COMMENT_COLUMN, _LONGEST_LINE, _LONGEST_WITH_REMARK = 26, 60, 116
 
 
-_HEADER = (
+HEADER = (
     "# Written by `ftwiz new`. What it does not say, the preset does:",
     "# `ftwiz show` with this file's name spells everything out.",
 )
@@ -28,7 +28,7 @@ def recipe_text(
     base: Recipe,
     changes: Mapping[str, Any],
     comments: Mapping[str, str],
-    header: Sequence[str] = _HEADER,
+    header: Sequence[str] = HEADER,
 ) -> str:
     """TOML that extends `preset` ("": nothing) and says `changes` (name and tables), each with its comment or the
     preset's value.

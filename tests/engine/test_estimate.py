@@ -20,8 +20,6 @@ from engine.model import build_model
 from engine.recipe import Recipe, load_recipe
 from engine.train import fit
 from tests.clips import make_dataset, write_recipe
-from tests.engines import until
-from wizard.estimate import Measuring
 
 
 @pytest.fixture(scope="module")
@@ -65,42 +63,6 @@ def test_what_is_measured_is_true_of_a_real_run(tmp_path: Path, videos: Path) ->
     assert len(files) <= told["checkpoints"] <= len(files) + 1  # the best may be one of those that are kept anyway
     assert measured["checkpoint_bytes"] == pytest.approx(max(files.values()), rel=0.05)
     assert told["disk_bytes"] == pytest.approx(told["checkpoints"] * max(files.values()), rel=0.05)
-
-
-@pytest.mark.slow
-def test_ended_in_the_middle_it_leaves_no_file_and_no_process(
-    tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    recipe = load_recipe(write_recipe(tmp_path / "recipe.toml", videos, run="workers = 2"))
-    before = everything_in(tmp_path), everything_in(videos)
-    measuring = Measuring(recipe)
-
-    class Seen(Exception):
-        pass
-
-    def at_the_first_step(doing: str) -> None:
-        if doing.startswith("training steps"):
-            raise Seen
-
-    with pytest.raises(Seen):
-        measuring.result(at_the_first_step)
-    workers = children_of(measuring._process.pid)
-    assert len(workers) >= 2
-    measuring.stop()
-    until(lambda: not any(map(is_alive, workers)), otherwise="its workers live on")
-    assert (everything_in(tmp_path), everything_in(videos)) == before
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_what_is_wrong_is_a_sentence_on_stdout(

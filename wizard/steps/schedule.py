@@ -8,7 +8,8 @@ from textual.content import Content
 from engine.errors import RecipeError
 from engine.learning_rate import lr_arithmetic, lr_at
 from engine.recipe import Schedule
-from wizard.decisions import Draft
+from wizard.decisions import Draft, shown
+from wizard.steps.review import Measured
 from wizard.steps.step import Step
 from wizard.widgets.curve import Curve, Line
 from wizard.widgets.words import Words
@@ -27,11 +28,12 @@ class ScheduleStep(Step):
     """
     name_of_decision = "schedule"
 
+    measured = Measured()
     _drawn: Schedule | None = None
 
     def compose_rest(self) -> ComposeResult:
         yield Words(id="arithmetic")
-        yield Curve("learning rate", [Line("lr")])
+        yield Curve("learning rate", [Line("at the end")])
 
     def show_rest(self, draft: Draft) -> None:
         arithmetic, curve = self.query_one("#arithmetic", Words), self.query_one(Curve)
@@ -41,24 +43,28 @@ class ScheduleStep(Step):
             arithmetic.display = curve.display = False  # nothing follows from an impossible answer
             return
         arithmetic.display = curve.display = True
-        arithmetic.say(_arithmetic(draft, schedule))
+        arithmetic.say(_arithmetic(draft, schedule, self.measured))
         if schedule != self._drawn:
             self._drawn = schedule
             draw(curve, schedule)
 
 
-def _arithmetic(draft: Draft, schedule: Schedule) -> Content:
+def _arithmetic(draft: Draft, schedule: Schedule, measured: Measured) -> Content:
     rows = [lr_arithmetic(schedule)]
     if schedule.lr_batch_size:
         rows[0] += f"   (the preset's lr is meant for batches of {schedule.lr_batch_size})"
     if steps := draft.steps_sentence():
         rows.append(steps)
+    if schedule.warmup_epochs:
+        rows[-1] += f"; lr rises over the first {shown(schedule.warmup_epochs)} epochs"
+    if measured.estimate and not measured.is_stale:
+        rows[-1] += f"; {measured.estimate.total()}, as measured"
     return Content("\n").join([Content.styled(rows[0], "bold $primary"), *map(Content, rows[1:])])
 
 
 def draw(curve: Curve, schedule: Schedule) -> None:
     """The learning rate from the first step to the last."""
-    line = Line("lr")
+    line = Line("at the end")
     for place in range(POINTS + 1):
         epoch = schedule.epochs * place / POINTS
         line.points.append(epoch, lr_at(schedule, min(epoch, schedule.epochs - 1e-9)))

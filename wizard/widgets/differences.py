@@ -1,0 +1,95 @@
+"""What a recipe says otherwise than its preset, in lines that fit their place: the key, before → after, from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+
+from wizard.widgets.words import Words
+from wizard.words import cut
+
+if TYPE_CHECKING:
+    from wizard.decisions import Difference
+
+GAP, INDENT = 2, 4
+STYLES = {"you": "$accent", "--set": "$accent", "your data": "$success", "inferred": "$foreground 60%"}
+
+
+class Differences(Words):
+    """Shows them anew where its width changes."""
+
+    _shown: tuple[Sequence[Difference], str] = ((), "")
+
+    def show(self, differences: Sequence[Difference], preset: str) -> None:
+        self._shown = differences, preset
+        width = self.size.width
+        self.say(difference_lines(differences, preset, width) if width else "")
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.show(*self._shown)
+
+
+def difference_lines(differences: Sequence[Difference], preset: str, width: int) -> Content:
+    """A line each where origin and reason fit beside the values, else a second one below them."""
+    lines: list[Content] = []
+    table = ""
+    keys = max((len(_name(difference)) for difference in differences), default=0) + GAP
+    values = {difference.key: _values(difference, width - keys - _beside(difference)) for difference in differences}
+    column = keys + min(max((cell_len(text) for text in values.values()), default=0), max(width // 2 - keys, 0)) + GAP
+    for difference in differences:
+        if (head := difference.key.partition(".")[0]) != table:
+            table = head
+            lines += [*([Content("")] if lines else []), Content.styled(f"[{table}]", "bold $primary")]
+        lines += _lines(difference, values[difference.key], keys, column, width)
+    lines += [Content(""), Content.styled(cut(f"All else is as in {preset}.", width), "$foreground 60%")]
+    return Content("\n").join(lines)
+
+
+def _lines(difference: Difference, values: str, keys: int, column: int, width: int) -> list[Content]:
+    before, arrow, after = values.partition(" → ")
+    said = f"{_name(difference):<{keys}}"
+    first = Content.assemble(said, (before, "$foreground 60%"), arrow, (after, "bold"))
+    origin = difference.origin + (f": {difference.why}" if difference.why else "")
+    style = STYLES[difference.origin]
+    used = keys + cell_len(values)
+    start = max(used + GAP, min(column, width - cell_len(origin)))
+    if start + cell_len(origin) <= width:
+        return [Content.assemble(first, " " * (start - used), (origin, style))]
+    return [first, Content.assemble(" " * INDENT, (cut(origin, width - INDENT), style))]
+
+
+def _beside(difference: Difference) -> int:
+    """Cells that a word of origin takes; a whole reason goes below."""
+    return 0 if difference.why else GAP + len(difference.origin)
+
+
+def _name(difference: Difference) -> str:
+    return difference.key.rpartition(".")[2]
+
+
+def _values(difference: Difference, width: int) -> str:
+    """Before → after; of a long one, the end says more than the beginning."""
+    before, after = _text(difference.before), _text(difference.after)
+    room = max(width - len(" → "), 8)
+    if cell_len(before) + cell_len(after) > room:
+        before = _end_of(before, max(3, room - cell_len(after)))
+        after = _end_of(after, room - cell_len(before))
+    return f"{before} → {after}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value) if value != "" else "–"
+
+
+def _end_of(text: str, width: int) -> str:
+    while cell_len(text) > width and text:
+        text = "…" + text[2:] if text.startswith("…") else "…" + text[1:]
+    return text
