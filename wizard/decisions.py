@@ -756,7 +756,7 @@ def answers_of(start: str = "", model: str = "", pace: str = "") -> dict[str, st
             raise RecipeError(
                 f"--start {start}: neither a file nor an address, nor one of {', '.join(dict.fromkeys(rows))}."
             )
-    models = [name for of_modality in MODELS.values() for name in of_modality]
+    models = [*presets_for("rgb"), *presets_for("flow")]
     for key, answer, choices in (("preset", model, models), ("pace", pace, list(PACES))):
         if answer and answer not in choices:
             raise RecipeError(f"--{'model' if key == 'preset' else key} {answer}: choose one of {', '.join(choices)}.")
@@ -992,7 +992,11 @@ def _infer_freeze(draft: Draft) -> Answer:
     if draft.value("start") == SCRATCH:
         return Answer(usual, "all of it has to learn" if usual == "none" else "as in the preset")
     if draft.found and not draft.overrides.get("schedule.lora"):
+        from wizard.hints import order_matters
+
         clips = f"{draft.clips_a_class:.0f} clips a class"
+        if draft.clips_a_class < FROZEN_BELOW and order_matters(draft):
+            return Answer("stages:2", f"{clips} are few, and order is for the later stages to learn")
         if draft.clips_a_class < FROZEN_BELOW:
             return Answer("backbone", f"{clips} teach a new head, not a network")
         if draft.clips_a_class < FEW_CLIPS:
