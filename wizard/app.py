@@ -80,9 +80,15 @@ class WizardResult:
     draft_kept: bool = False
 
 
-def run_wizard(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> WizardResult:
-    """Draw the wizard on this terminal until the user leaves it. Raises RecipeError for overrides that cannot be."""
+def run_wizard(
+    data: Path | None, out: Path | None, overrides: Mapping[str, Any], answers: Mapping[str, str] | None = None
+) -> WizardResult:
+    """Draw the wizard on this terminal until the user leaves it. answers: by key, from the command line.
+
+    Raises RecipeError for overrides that cannot be.
+    """
     app = WizardApp(data, out, checked_overrides(overrides), checks=True)
+    app.wizard.answer(answers or {})
     app.run()
     return app.wizard.result
 
@@ -168,6 +174,12 @@ class WizardScreen(Screen[None]):
         self._pause: Timer | None = None
         self._go_on_when_found = False
         self._sheet: ContactSheet | None = None
+
+    def answer(self, answers: Mapping[str, str]) -> None:
+        """What the command line says too: before what a draft says, and never put aside."""
+        self.asked |= answers
+        self.draft.given |= answers
+        self._kept.given.update(answers)
 
     @property
     def result(self) -> WizardResult:

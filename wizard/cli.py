@@ -52,12 +52,21 @@ def new(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The recipe to write.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Ask line by line instead of drawing screens.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take every inferred answer.")] = False,
+    start: Annotated[
+        str, typer.Option("--start", metavar="WEIGHTS", help="A preset's name, a file, an address, or `scratch`.")
+    ] = "",
+    model: Annotated[
+        str, typer.Option("--model", metavar="PRESET", help="The model that weights of yours, or none, belong to.")
+    ] = "",
+    pace: Annotated[str, typer.Option("--pace", metavar="PACE", help="quick, standard or thorough.")] = "",
     sets: Overrides = None,
 ) -> None:
-    """Walk through the four decisions and write a recipe."""
-    overrides = _overrides(sets)
+    """Walk through the four decisions and write a recipe. Options and --set answer questions beforehand."""
+    from wizard.decisions import answers_of
+
+    overrides, answers = _overrides(sets), answers_of(start, model, pace)
     if yes:
-        _write_inferred(data, output, overrides)
+        _write_inferred(data, output, overrides, answers)
         return
     from wizard.terminal import require_terminal
     from wizard.words import quoted
@@ -66,11 +75,11 @@ def new(
     if plain:
         from wizard.plain import run_plain
 
-        run_plain(data, output, overrides)
+        run_plain(data, output, overrides, answers)
         return
     from wizard.app import run_wizard
 
-    result = run_wizard(data, output, overrides)
+    result = run_wizard(data, output, overrides, answers)
     if result.saved:
         print(result.saved)
         _say(f"Wrote {result.saved}. Train with: ftwiz run {quoted(result.saved)}" if not result.run else "")
@@ -372,13 +381,13 @@ def schema(output: Annotated[Path | None, typer.Option("-o", "--output", help="W
         _say(f"Wrote {output}. Put this on the first line of a recipe: #:schema {quoted(output)}")
 
 
-def _write_inferred(data: Path | None, output: Path | None, overrides: dict[str, Any]) -> None:
+def _write_inferred(data: Path | None, output: Path | None, overrides: dict[str, Any], answers: dict[str, str]) -> None:
     from wizard.decisions import inferred
     from wizard.words import quoted
 
     if data is None:
         raise RecipeError("--yes needs to know your videos; name their folder: `ftwiz new DATA --yes`.")
-    draft = inferred(data, overrides)
+    draft = inferred(data, overrides, answers)
     path = draft.save(output)
     print(path)
     _say(f"Wrote {path}. Train with: ftwiz run {quoted(path)}")

@@ -747,21 +747,18 @@ def answers_of(start: str = "", model: str = "", pace: str = "") -> dict[str, st
     Raises RecipeError for what is no answer.
     """
     answers: dict[str, str] = {}
-    rows = [*start_keys("rgb"), *start_keys("flow")]
-    if start in rows and start != OWN:
+    rows = [row for row in dict.fromkeys([*start_keys("rgb"), *start_keys("flow")]) if row != OWN]
+    if start in rows:
         answers["start"] = start
     elif start:
         answers |= {"start": OWN, "source": start}
         if "://" not in start and not Path(start).expanduser().exists():
-            raise RecipeError(
-                f"--start {start}: neither a file nor an address, nor one of {', '.join(dict.fromkeys(rows))}."
-            )
-    models = [*presets_for("rgb"), *presets_for("flow")]
-    for key, answer, choices in (("preset", model, models), ("pace", pace, list(PACES))):
-        if answer and answer not in choices:
-            raise RecipeError(f"--{'model' if key == 'preset' else key} {answer}: choose one of {', '.join(choices)}.")
-        if answer:
-            answers[key] = answer
+            raise RecipeError(f"--start {start}: neither a file nor an address, nor one of {', '.join(rows)}.")
+    if model and model not in preset_names():
+        raise RecipeError(f"--model {model}: choose one of {', '.join(preset_names())}.")
+    if pace and pace not in PACES:
+        raise RecipeError(f"--pace {pace}: choose one of {', '.join(PACES)}.")
+    answers |= {key: answer for key, answer in (("preset", model), ("pace", pace)) if answer}
     return answers
 
 
@@ -781,7 +778,7 @@ def _infer_data(draft: Draft) -> Answer:
 
 def _infer_annotations(draft: Draft) -> Answer:
     if "dataset.annotations" in draft.overrides:
-        return Answer(draft.overrides["dataset.annotations"], "given with --set")
+        return Answer(draft.overrides["dataset.annotations"], "given with --set", given=True)
     if draft.found and (folder := draft.found.table.get("annotations")):
         return Answer(folder, "found beside the videos")
     return Answer("", "where the split or list files are")
@@ -837,7 +834,7 @@ def _infer_dropout(draft: Draft) -> Answer:
 def _infer_start(draft: Draft) -> Answer:
     set_weights = [draft.overrides[key] for key in WEIGHTS if key in draft.overrides]
     if any(set_weights):
-        return Answer(OWN, "given with --set")
+        return Answer(OWN, "given with --set", given=True)
     if len(set_weights) == len(WEIGHTS):
         return Answer(SCRATCH, "--set leaves no weights to start from")
     backbone = draft.overrides.get("model.backbone", "resnet50")
@@ -851,7 +848,7 @@ def _infer_start(draft: Draft) -> Answer:
 def _infer_source(draft: Draft) -> Answer:
     for key in WEIGHTS:
         if source := draft.overrides.get(key):
-            return Answer(source, "given with --set")
+            return Answer(source, "given with --set", given=True)
     if backbone := draft.overrides.get("model.backbone", ""):
         if of_hugging_face(draft):
             return Answer(backbone, "where the network comes from")
@@ -901,7 +898,7 @@ def _fitting_preset(draft: Draft) -> Answer:
         return Answer("tsn-r50-kinetics400-flow", "The frames are optical flow, which this one has learned from.")
     tsn, tsm = "tsn-r50-kinetics400", "tsm-r50-kinetics400"
     if "model.recognizer" in draft.overrides:
-        return Answer(tsm if draft.overrides["model.recognizer"] == "tsm" else tsn, "given with --set")
+        return Answer(tsm if draft.overrides["model.recognizer"] == "tsm" else tsn, "given with --set", given=True)
     if pair := opposites(draft.found.classes, BACKWARDS) if draft.found else None:
         return Answer(
             tsm,

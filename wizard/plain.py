@@ -27,9 +27,14 @@ from wizard.words import count, quoted
 LONG_LIST = 12  # from here on, typing narrows a list down
 
 
-def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any]) -> None:
-    """Ask, show the recipe, and write it on yes. Raises RecipeError; KeyboardInterrupt when the user gives up."""
-    draft = Draft(overrides=checked_overrides(overrides))
+def run_plain(
+    data: Path | None, out: Path | None, overrides: Mapping[str, Any], answers: Mapping[str, str] | None = None
+) -> None:
+    """Ask what nobody has answered yet, show the recipe, and write it on yes.
+
+    answers: by key, from the command line. Raises RecipeError; KeyboardInterrupt when the user gives up.
+    """
+    draft = Draft(given=dict(answers or {}), overrides=checked_overrides(overrides))
     if data is not None:
         draft.give("data", str(data))
     if out is not None:
@@ -45,13 +50,19 @@ def run_plain(data: Path | None, out: Path | None, overrides: Mapping[str, Any])
 
 
 def ask(draft: Draft) -> Draft:
-    """Ask what the four decisions ask, one question a line; Enter takes what is suggested. Returns the same draft."""
+    """Ask what the four decisions ask, one question a line; Enter takes what is suggested. What is answered already, by
+    an option or --set, is only said. Returns the same draft."""
+    answered = {key for key in QUESTIONS if draft.answer(key).given}
     for decision in DECISIONS:
         _say("", f"{decision.title}. {decision.asks}")
         for question in decision.questions:
             if question.key == "data":
                 _ask_for_data(draft, question)
-            elif question.key not in ("annotations", *FRAMES) and question.applies(draft):
+            elif question.key in ("annotations", *FRAMES) or not question.applies(draft):
+                continue
+            elif question.key in answered and question.key not in draft.problems():
+                _say(f"{question.label}: {_in_words(draft, question)}")
+            else:
                 _ask(draft, question)
         if decision.name == "schedule":
             _say(lr_arithmetic(draft.recipe_as_far_as_it_goes().schedule), draft.steps_sentence())
@@ -61,8 +72,13 @@ def ask(draft: Draft) -> Draft:
 
 def _ask_for_data(draft: Draft, question: Question) -> None:
     """Until a folder is understood. Its lists may lie elsewhere, so that is asked before giving a folder up."""
+    is_named = bool(draft.data_path)
     while True:
-        draft.give("data", _answer(draft, question))
+        if is_named:  # on the command line
+            _say(f"{question.label}: {draft.value('data')}")
+        else:
+            draft.give("data", _answer(draft, question))
+        is_named = False
         if draft.data_path is None:
             _say("  Name a folder.")
             continue
@@ -81,6 +97,12 @@ def _ask_for_data(draft: Draft, question: Question) -> None:
     for name in draft.found.classes:
         train, val = draft.found.train_counts.get(name, 0), draft.found.val_counts.get(name, 0)
         _say(f"  {name}: {count(train, 'training clip')}, {count(val, 'validation clip')}")
+
+
+def _in_words(draft: Draft, question: Question) -> str:
+    """The answer that holds, as it would be chosen or typed."""
+    text = shown(draft.value(question.key))
+    return question.choices(draft).get(text, text) if question.choices else text
 
 
 def _settled(draft: Draft) -> bool:

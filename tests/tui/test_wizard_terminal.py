@@ -109,7 +109,7 @@ def test_line_by_line_to_a_recipe(ftwiz: Start) -> None:
     child.send("\x150.3\r")
     child.expect("start from")
     child.send("\x1b[B\r")  # down: TSM
-    for label in ("pace", "epochs", "batch size", "learning rate", "lr falls", "steps after"):
+    for label in ("pace", "epochs", "batch size", "learning rate", "lr falls", "steps after", "frozen"):
         child.expect(label)
         child.send("\r")
     child.expect("lr 0.01 × 16/128 = 0.00125")
@@ -125,9 +125,13 @@ def test_line_by_line_to_a_recipe(ftwiz: Start) -> None:
 
 def test_line_by_line_nothing_is_written_without_a_yes(ftwiz: Start) -> None:
     child = ftwiz("moves", "--plain", "--set", "schedule.epochs=3", size=(120, 60))
-    labels = ("videos", "held out", "mirror", "classes", "dropout", "start from", "pace", "epochs", "batch size",
-              "learning rate", "lr falls", "steps after", "name", "save as")  # fmt: skip
+    child.expect("videos: moves")
+    labels = ("held out", "mirror", "classes", "dropout", "start from", "pace")
     for label in labels:
+        child.expect(label)
+        child.send("\r")
+    child.expect("epochs: 3\r")
+    for label in ("batch size", "learning rate", "lr falls", "steps after", "frozen", "name", "save as"):
         child.expect(label)
         child.send("\r")
     child.expect("Write this")
@@ -136,6 +140,26 @@ def test_line_by_line_nothing_is_written_without_a_yes(ftwiz: Start) -> None:
     child.expect(pexpect.EOF)
     assert "epochs = 3" in child.logfile_read.getvalue()
     assert list(Path().glob("*.toml")) == []
+
+
+def test_line_by_line_nothing_is_asked_that_is_answered_already(ftwiz: Start) -> None:
+    """Every question of the four decisions has an option, or a key for --set."""
+    sets = {
+        "dataset.val_fraction": "0.25", "dataset.flip": "0", "head.num_classes": "2", "head.dropout": "0.2",
+        "schedule.epochs": "4", "schedule.batch_size": "8", "schedule.lr": "0.1", "schedule.lr_policy": "step",
+        "schedule.milestones": "[2]", "schedule.freeze": "none", "name": "mine",
+    }  # fmt: skip
+    options = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    options += ["--start", "scratch", "--model", "tsm-r50-kinetics400", "--pace", "quick", "-o", "my recipe.toml"]
+    child = ftwiz("moves", "--plain", *options, size=(120, 60))
+    child.expect("Write this to my recipe.toml")
+    child.send("\r")
+    child.expect("ftwiz run 'my recipe.toml'")
+    child.expect(pexpect.EOF)
+    assert "start from: nothing: train from scratch" in child.logfile_read.getvalue()
+    recipe = load_recipe("my recipe.toml")
+    assert (recipe.name, recipe.schedule.epochs, recipe.dataset.val_fraction) == ("mine", 4, 0.25)
+    assert (recipe.model.recognizer, recipe.weights.load_from, recipe.weights.backbone) == ("tsm", "", "")
 
 
 def test_giving_up_line_by_line_ends_with_130(ftwiz: Start) -> None:

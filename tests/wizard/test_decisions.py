@@ -23,6 +23,7 @@ from wizard.decisions import (
     QUESTIONS,
     SCRATCH,
     Draft,
+    answers_of,
     decision_of,
     file_of,
     free_path,
@@ -563,3 +564,78 @@ def test_the_file_looked_for_is_the_one_that_will_be_fetched(published: Publishe
 
     address = published.load_from or address_of(published.backbone)
     assert file_of(published) == address.rpartition("/")[2]
+
+
+# --- what is frozen ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "clips", "frozen"),
+    [
+        (("jump", "run"), 100, "none"),
+        (("jump", "run"), 15, "none"),
+        (("jump", "run"), 6, "backbone"),
+        (("push left", "push right"), 6, "stages:2"),  # order is learned in the later stages
+    ],
+)
+def test_very_few_clips_leave_the_backbone_as_it_is(
+    tmp_path: Path, names: tuple[str, ...], clips: int, frozen: str
+) -> None:
+    draft = looked(make_clips(tmp_path / "few", dict.fromkeys(names, clips)), dataset__val_fraction="0.1")
+    answer = draft.answer("schedule.freeze")
+    assert answer.value == frozen and answer.why
+    assert (frozen == "none") is ("freeze =" not in draft.toml())
+    assert ("few" in answer.why or "teach" in answer.why) is (clips < 20)
+    draft.give("start", SCRATCH)
+    assert draft.value("schedule.freeze") == "none"
+    draft.give("schedule.freeze", "backbone")
+    assert any("starts at random" in warning for warning in draft.warnings("schedule"))
+
+
+def test_a_frozen_part_that_set_names_is_among_the_choices(clips: Path) -> None:
+    draft = looked(clips, {"schedule.freeze": "stages:3"})
+    choices = QUESTIONS["schedule.freeze"].choices
+    assert choices is not None and "stages:3" in choices(draft)
+    assert draft.recipe().schedule.freeze == "stages:3"
+
+
+def test_a_batch_that_is_found_by_trying_promises_no_number_of_steps(clips: Path) -> None:
+    draft = looked(clips, schedule__batch_size="auto")
+    assert draft.steps_sentence().startswith("at least 8 steps an epoch")
+
+
+# --- what the recipe changes ------------------------------------------------------------------------------------------
+
+
+def test_each_difference_says_from_where_it_comes(clips: Path) -> None:
+    draft = looked(clips, {"head.dropout": 0.6}, schedule__lr="0.02")
+    found = {difference.key: difference for difference in draft.differences()}
+    assert (found["schedule.lr"].before, found["schedule.lr"].after, found["schedule.lr"].origin) == (0.01, 0.02, "you")
+    assert found["head.dropout"].origin == "--set"
+    assert found["dataset.root"].origin == found["head.num_classes"].origin == "your data"
+    assert found["schedule.epochs"].origin == "inferred" and "half the preset" in found["schedule.epochs"].why
+    assert found["weights.load_from"].origin == "inferred"
+    draft.give("start", "tsm-r50-kinetics400")
+    assert {d.key: d for d in draft.differences()}["weights.load_from"].origin == "you"
+
+
+# --- options of the command -------------------------------------------------------------------------------------------
+
+
+def test_options_answer_the_questions_that_are_no_keys_of_the_recipe(clips: Path, tmp_path: Path) -> None:
+    assert answers_of() == {}
+    assert answers_of("tsm-r50-kinetics400", pace="quick") == {"start": "tsm-r50-kinetics400", "pace": "quick"}
+    weights = tmp_path / "mine.pth"
+    weights.write_bytes(b"PK")
+    assert answers_of(str(weights), "tsm-r50-kinetics400") == {
+        "start": OWN, "source": str(weights), "preset": "tsm-r50-kinetics400",
+    }  # fmt: skip
+    draft = inferred(clips, given=answers_of("https://example.org/a.pth", "tsm-r50-kinetics400"))
+    assert draft.recipe().weights.load_from == "https://example.org/a.pth"
+    assert draft.preset == "tsm-r50-kinetics400"
+
+
+@pytest.mark.parametrize("options", [{"start": "nowhere.pth"}, {"model": "resnet"}, {"pace": "fast"}])
+def test_an_option_that_is_no_answer_names_those_that_are(options: dict[str, str]) -> None:
+    with pytest.raises(RecipeError, match=f"--{next(iter(options))} .* one of .*"):
+        answers_of(**options)
