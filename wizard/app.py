@@ -434,15 +434,17 @@ class WizardScreen(Screen[None]):
             return
         if self._is_checking or self.draft.problems() or self._is_training():
             return
-        self._measure()
+        self._measure(nice=10)
 
-    def _measure(self) -> None:
-        from wizard.estimate import SECONDS, Measuring
+    def _measure(self, nice: int = 0) -> None:
+        from wizard.estimate import SECONDS, Measuring, busy
 
         self._stop_measuring()
         self._measured_recipe = self.draft.recipe()
-        self._measuring = Measuring(self._measured_recipe, SECONDS, nice=10)
-        beside = "The videos were being checked meanwhile: a run has more of the machine." if self._is_checking else ""
+        self._measuring = Measuring(self._measured_recipe, SECONDS, nice=nice)
+        beside = (
+            "The videos were being checked meanwhile: a run has more of the machine." if self._is_checking else busy()
+        )
         self.measured = Measured(doing="starting", beside=beside)
         work = partial(self._measuring.result, self._tell_of_measuring)
         self.run_worker(work, group="measure", exclusive=True, thread=True, exit_on_error=False)

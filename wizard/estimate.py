@@ -34,7 +34,7 @@ _ERRORS = {kind.exit_code: kind for kind in (RecipeError, DataError, WeightsErro
 def print_estimate(source: str, overrides: Mapping[str, Any], seconds: float, as_json: bool) -> int:
     """Measure and print; returns the exit code. Raises the FtwizError of whatever would not work."""
     recipe = load_recipe(source, overrides)
-    console = Console(stderr=True)
+    beside, console = busy(), Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     measuring = Measuring(recipe, seconds, quiet=False)
     try:
@@ -53,7 +53,7 @@ def print_estimate(source: str, overrides: Mapping[str, Any], seconds: float, as
     width = max(len(label) for label, _ in rows)
     for label, text in rows:
         print(f"  {label:<{width}}  {text}")
-    for note in estimate.notes():
+    for note in filter(None, [beside, *estimate.notes()]):
         print(f"  {note}")
     return ExitCode.OK
 
@@ -215,6 +215,18 @@ class Estimate:
         if skipped := self.measured.clips_skipped:
             notes.append(f"{count(skipped, 'clip')} could not be decoded meanwhile; `ftwiz check` finds them all.")
         return notes
+
+
+def busy() -> str:
+    """What else the processor does, where that makes everything measured now too slow; else ""."""
+    if not hasattr(os, "getloadavg"):
+        return ""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load < 0.75 * cores:
+        return ""
+    return (
+        f"Other processes keep this machine busy (load {load:.1f} on {count(cores, 'core')}): alone, a run is faster."
+    )
 
 
 def short(seconds: float) -> str:
