@@ -61,7 +61,8 @@ class ReviewStep(Step):
         #facts, #estimate { height: auto; color: $text-muted; }
         #to-do { height: auto; color: $text-error; }
         Field Input { width: 36; }
-        #buttons { height: 1; margin-top: 1; Button { margin-right: 2; min-width: 8; width: auto; } #measure { min-width: 11; } }
+        #buttons { height: 1; margin-top: 1; Button { margin-right: 2; min-width: 8; width: auto; } }
+        #buttons #measure { min-width: 11; }
         .fields { height: auto; margin: 0; }
     }
     """
