@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Button
@@ -18,8 +19,10 @@ from tests.engine.test_forecast import MEASURED
 from tests.engines import until as until_so
 from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in, until, wizard, words_on_screen
 from wizard.app import WizardApp
+from wizard.decisions import Draft
 from wizard.estimate import Estimate
 from wizard.steps.review import Measured
+from wizard.widgets.differences import difference_lines
 
 SIZES = [(80, 24), (140, 40)]
 # A model that takes a step in no time, on tiny frames.
@@ -101,6 +104,15 @@ async def test_all_that_the_file_says_is_among_the_differences() -> None:
         draft = wizard(pilot).draft
         said = {line.split(" = ")[0] for line in draft.toml().splitlines() if " = " in line and line[0] != "#"}
         assert {d.key.rpartition(".")[2] for d in draft.differences()} == said - {"extends", "name"}
+
+
+@pytest.mark.parametrize("width", [42, 60, 76, 120])
+def test_differences_keep_to_their_place(width: int) -> None:
+    draft = Draft({"data": "moves"})
+    draft.look()
+    lines = difference_lines(draft.differences(), draft.preset, width).plain.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    assert sum("→" in line for line in lines) == len(draft.differences())
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wizard.decisions import Difference
 
 GAP, INDENT = 2, 4
+SHORT = 14  # cells of values, behind which origins stand below each other
 STYLES = {"you": "$accent", "--set": "$accent", "your data": "$success", "inferred": "$foreground 60%"}
 
 
@@ -39,26 +40,25 @@ def difference_lines(differences: Sequence[Difference], preset: str, width: int)
     table = ""
     keys = max((len(_name(difference)) for difference in differences), default=0) + GAP
     values = {difference.key: _values(difference, width - keys - _beside(difference)) for difference in differences}
-    column = keys + min(max((cell_len(text) for text in values.values()), default=0), max(width // 2 - keys, 0)) + GAP
     for difference in differences:
         if (head := difference.key.partition(".")[0]) != table:
             table = head
             lines += [*([Content("")] if lines else []), Content.styled(f"[{table}]", "bold $primary")]
-        lines += _lines(difference, values[difference.key], keys, column, width)
+        lines += _lines(difference, values[difference.key], keys, width)
     lines += [Content(""), Content.styled(cut(f"All else is as in {preset}.", width), "$foreground 60%")]
     return Content("\n").join(lines)
 
 
-def _lines(difference: Difference, values: str, keys: int, column: int, width: int) -> list[Content]:
+def _lines(difference: Difference, values: str, keys: int, width: int) -> list[Content]:
     before, arrow, after = values.partition(" → ")
     said = f"{_name(difference):<{keys}}"
     first = Content.assemble(said, (before, "$foreground 60%"), arrow, (after, "bold"))
     origin = difference.origin + (f": {difference.why}" if difference.why else "")
     style = STYLES[difference.origin]
     used = keys + cell_len(values)
-    start = max(used + GAP, min(column, width - cell_len(origin)))
-    if start + cell_len(origin) <= width:
-        return [Content.assemble(first, " " * (start - used), (origin, style))]
+    for start in (max(used + GAP, keys + SHORT), used + GAP):
+        if start + cell_len(origin) <= width:
+            return [Content.assemble(first, " " * (start - used), (origin, style))]
     return [first, Content.assemble(" " * INDENT, (cut(origin, width - INDENT), style))]
 
 
