@@ -417,6 +417,7 @@ class WizardScreen(Screen[None]):
             self._say(f"✗ {' '.join(str(error).split())}")
             return
         self.app.push_screen(ContactSheetScreen(recipe, self.draft.found.classes, self.contact_sheet))
+
     # --- measuring a few steps, in a process that a thread listens to -------------------------------------------------
 
     def action_measure(self) -> None:
