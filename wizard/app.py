@@ -105,7 +105,7 @@ class WizardApp(StudioApp[None]):
         overrides: Mapping[str, Any] | None = None,
         checks: bool = False,
     ):
-        """checks: look into videos and weights, and measure a few steps, in processes of their own, without being asked."""
+        """checks: look into videos and weights and measure a few steps unasked, in processes of their own."""
         super().__init__()
         self.wizard = WizardScreen(data, out, dict(overrides or {}), checks)
 
