@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from engine.hugging_face import from_text, title_of
+from engine.recipe import Model
+
 TITLES = {
     "tsn": "TSN",
     "tsm": "TSM",
@@ -22,3 +25,9 @@ TITLES = {
     "videomae": "VideoMAE",
     "transformers": "Hugging Face transformers",
 }
+
+
+def family_of(model: Model) -> str:
+    """TSN, SlowFast; of a network of Hugging Face transformers what its config says: ViViT."""
+    of_config = model.recognizer == "transformers" and model.backbone_config
+    return title_of(from_text(model.backbone_config)) if of_config else TITLES[model.recognizer]

@@ -31,7 +31,7 @@ from engine.recipe import (
     preset_names,
     recipe_from,
 )
-from engine.recognizers import TITLES
+from engine.recognizers import family_of
 from engine.weights.published import PUBLISHED, Published
 from wizard.recipe_text import HEADER, recipe_text
 from wizard.words import count, frames_of
@@ -301,18 +301,21 @@ def preset_title(name: str) -> str:
 def model_title(model: Model) -> str:
     """TSN ResNet-50, CSN ir-ResNet-152."""
     backbone = re.sub(r"resnet([0-9]+)", r"ResNet-\1", model.backbone)
-    return f"{TITLES[model.recognizer]} {backbone}"
+    return f"{family_of(model)} {backbone.rpartition('/')[2]}"
 
 
 def is_cached(published: Published) -> bool:
     """Whether a published checkpoint is on this disk already, or will have to be downloaded."""
     from engine.weights.fetch import checkpoints_folder
+    from engine.weights.hub import cached_weights, hub_source
 
+    if hub := hub_source(published.load_from):
+        return cached_weights(hub) is not None
     return (checkpoints_folder() / file_of(published)).is_file()
 
 
 def file_of(published: Published) -> str:
-    """The file name that its download is kept under."""
+    """The file name that its download is kept under; of the Hub, the repository's."""
     return TORCHVISION_FILES.get(published.backbone) or published.load_from.rpartition("/")[2]
 
 

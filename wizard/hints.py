@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import RecipeError
 from engine.recipe import Model, Recipe
-from engine.recognizers import TITLES
+from engine.recognizers import family_of
 from wizard.decisions import BACKWARDS, FEW_CLIPS, OWN, SCRATCH, Draft, opposites, start_title
 from wizard.machine import Machine
 from wizard.offers import Offer, offer_of, published_offers
@@ -203,7 +203,7 @@ def _about_long_clips(draft: Draft, model: Model, seconds: float, fps: float) ->
         if seen >= SEEN_SHARE * seconds:
             return None
         return Hint(
-            f"Videos of {duration(seconds)} are long for {TITLES[model.recognizer]}, which sees {seen:.1f} s of one at "
+            f"Videos of {duration(seconds)} are long for {family_of(model)}, which sees {seen:.1f} s of one at "
             "a time: cut them, or take TSN or TSM, whose frames come from all over the video."
         )
     gap = seconds / model.segments

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from engine.recipe import Model, load_recipe
-from engine.recognizers import TITLES
+from engine.recognizers import family_of
 from wizard.decisions import is_cached, model_title, presets_for, published_for, start_keys
 from wizard.words import frames_of
 
@@ -31,7 +31,7 @@ class Offer:
 
     @property
     def family(self) -> str:
-        return TITLES[self.model.recognizer]
+        return family_of(self.model)
 
     @property
     def frames(self) -> str:

@@ -92,13 +92,20 @@ def fetch_weights(hub: HubSource, on_progress: Progress | None = None, mirror: S
     )
 
 
+def cached_weights(hub: HubSource) -> Path | None:
+    """The file with the weights where it is on this machine already."""
+    names = (hub.file,) if hub.file else WEIGHT_FILES
+    cached = [_in_their_cache(hub, name) or _target(hub, name) for name in names]
+    return next((path for path in cached if path.is_file()), None)
+
+
 def fetch_file(hub: HubSource, name: str, on_progress: Progress | None = None, mirror: Sequence[str] = ()) -> Path:
     """One file of the model, such as config.json. Raises WeightsError; NotThere where the Hub says it has none."""
     if cached := _in_their_cache(hub, name):
         return cached
     quoted = urllib.parse.quote(name)
     address = f"{_endpoint()}/{hub.repo}/resolve/{urllib.parse.quote(hub.revision, safe='')}/{quoted}"
-    target = checkpoints_folder() / "hf" / hub.repo / hub.revision / name
+    target = _target(hub, name)
     try:
         return fetch(address, on_progress, mirror, target, name_in_folder=f"{hub.repo}/{name}", token=_token())
     except Refused as error:
@@ -106,6 +113,10 @@ def fetch_file(hub: HubSource, name: str, on_progress: Progress | None = None, m
             f"{replace(hub, file=name)} is refused: it does not exist, or is private or gated; accept its terms "
             f"at {_endpoint()}/{hub.repo} and set HF_TOKEN to a token that may read it. ({error})"
         ) from None
+
+
+def _target(hub: HubSource, name: str) -> Path:
+    return checkpoints_folder() / "hf" / hub.repo / hub.revision / name
 
 
 def _with_shards(hub: HubSource, index: Path, on_progress: Progress | None, mirror: Sequence[str]) -> Path:

@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from engine.errors import WeightsError
-from engine.hugging_face import classes_beside, from_text, title_of
+from engine.hugging_face import classes_beside
 from engine.model.hugging_face import TransformersRecognizer
 from engine.model.recognizer import Recognizer
 from engine.model.timm_backbone import TimmBackbone
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
-from engine.recognizers import TITLES
+from engine.recognizers import TITLES, family_of
 from engine.weights.checkpoint_file import read_checkpoint, sha256_of_all, tensors_in
 from engine.weights.dialects import (
     arranged,
@@ -405,7 +405,7 @@ def _in_backbone(key: str) -> bool:
 def _title(model: Model) -> str:
     """ "TSN ResNet-50", "VideoMAE videomae-base" """
     if model.recognizer == "transformers":
-        return f"{title_of(from_text(model.backbone_config))} {Path(model.backbone).name}"
+        return f"{family_of(model)} {Path(model.backbone).name}"
     backbone = re.sub(r"^resnet(\d+)$", r"ResNet-\1", model.backbone)
     return f"{TITLES[model.recognizer]} {backbone}"
 

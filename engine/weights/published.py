@@ -583,6 +583,21 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 85.3, 597, 304.27, 1223,
     ),
     _row(
+        "VideoMAE, ViT-B (Hugging Face)", "videomae-b-huggingface-kinetics400",
+        "hf://MCG-NJU/videomae-base-finetuned-kinetics",
+        "Kinetics-400", 80.9, 180, 86.53, 346,
+    ),
+    _row(
+        "ViViT-B/16x2", "vivit-b-kinetics400",
+        "hf://google/vivit-b-16x2-kinetics400",
+        "Kinetics-400", 79.9, 451.5, 88.95, 356,
+    ),
+    _row(
+        "V-JEPA 2, ViT-L", "vjepa2-l-something-v2",
+        "hf://facebook/vjepa2-vitl-fpc16-256-ssv2",
+        "Something-Something V2", 73.7, 935.2, 353.40, 1502,
+    ),
+    _row(
         "VideoMAE V2, ViT-B", "videomaev2-b-kinetics400",
         _mm1("videomaev2/vit-base-p16_videomaev2-vit-g-dist-k710-pre_16x4x1_kinetics-400", "20230510-3e7f93b2"),
         "Kinetics-400", 86.6, 180, 86.53, 350,

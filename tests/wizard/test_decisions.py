@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import DataError, RecipeError
 from engine.recipe import TABLES, load_recipe
+from engine.weights.hub import hub_source
 from engine.weights.published import PUBLISHED, Published
 from tests.engine.networks import describe
 from wizard.decisions import (
@@ -268,12 +269,12 @@ def test_another_backbone_starts_from_imagenet(clips: Path) -> None:
 
 
 def test_a_network_of_hugging_face_starts_from_its_own_weights(tmp_path: Path, clips: Path) -> None:
-    folder = describe(tmp_path / "tiny-vivit", "vivit")
+    folder = describe(tmp_path / "tiny-network", "vivit")
     (folder / "model.safetensors").write_bytes(b"not looked into here")
     draft = inferred(clips, {"model.recognizer": "transformers", "model.backbone": str(folder)})
     recipe = draft.recipe()
     assert recipe.weights.load_from == str(folder) and recipe.weights.backbone == ""
-    assert recipe.name.startswith("tiny-vivit-") and recipe.schedule.optimizer == "adamw"
+    assert recipe.name.startswith("tiny-network-") and recipe.schedule.optimizer == "adamw"
     assert (recipe.model.clip_len, recipe.dataset.frame_size) == (4, 32)
     assert recipe.model.backbone_config and "backbone_config" not in draft.toml(), "which the folder says"
     written = tmp_path / "recipe.toml"
@@ -550,11 +551,15 @@ def test_a_path_that_toml_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 def test_weights_in_the_cache_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     assert not any(is_cached(published) for published in PUBLISHED)
     cache = tmp_path / "torch" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
     for published in PUBLISHED:
-        (cache / file_of(published)).touch()
+        on_the_hub = hub_source(published.load_from)
+        file = f"hf/{on_the_hub.repo}/main/model.safetensors" if on_the_hub else file_of(published)
+        (cache / file).parent.mkdir(parents=True, exist_ok=True)
+        (cache / file).touch()
         assert is_cached(published)
 
 
