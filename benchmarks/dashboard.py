@@ -1,16 +1,25 @@
 """The dashboard on a long log: how long it takes to open, and what it costs to follow a thousand events a second.
 
-python benchmarks/dashboard.py [EVENTS]
+python benchmarks/dashboard.py [EVENTS]      (Linux: CPU time is read from /proc)
+
+`ftwiz watch` runs as a user runs it, a process on a terminal of its own; another process writes the log. Each number is
+a ratio: to reading the same lines with json.loads, and to the same dashboard on a short log where nothing happens.
 """
 
 from __future__ import annotations
 
-import asyncio
+import atexit
+import fcntl
 import json
+import os
+import pty
 import random
 import statistics
+import struct
+import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from datetime import datetime
@@ -19,17 +28,24 @@ from pathlib import Path
 from engine.events import RunStarted, Step, to_line
 from engine.recipe import Recipe
 from engine.run_folder import RunFolder, create_run_folder
-from wizard.dashboard import WatchApp
 
 STEPS_PER_EPOCH = 10_000
-FOLLOWED_SECONDS = 10.0
 EVENTS_A_SECOND = 1000
+PRESSES = 25
+COLUMNS, ROWS = 120, 40
+WATCH = """
+import sys
+from pathlib import Path
+from engine.run_folder import RunFolder
+from wizard.dashboard import watch
+watch(RunFolder(Path(sys.argv[1])))
+"""
 
 
 def step(number: int) -> str:
     chance = random.Random(number)
     event = Step(
-        t=1e9 + number,
+        t=time.time(),
         step=number,
         epoch=1 + number // STEPS_PER_EPOCH,
         loss=2.0 / (1 + number / 1e5) + chance.random(),
@@ -44,10 +60,10 @@ def step(number: int) -> str:
     return to_line(event) + "\n"
 
 
-def make_log(folder: Path, events: int) -> RunFolder:
-    run = create_run_folder(Recipe(name="long"), folder / "long", datetime.now())
+def make_log(folder: Path, name: str, events: int) -> RunFolder:
+    run = create_run_folder(Recipe(name=name), folder / name, datetime.now())
     started = RunStarted(
-        t=1e9, name="long", classes=["a", "b"], train_clips=10, val_clips=0, epochs=2 * events // STEPS_PER_EPOCH + 1,
+        t=time.time(), name=name, classes=["a", "b"], train_clips=10, val_clips=0, epochs=2 * events // STEPS_PER_EPOCH + 1,
         steps_per_epoch=STEPS_PER_EPOCH, batch_size=1, lr=0.01, lr_arithmetic="lr 0.01", device="cpu", precision="fp32",
         workers=0, parameters=1, chance=0.5,
     )  # fmt: skip
@@ -65,57 +81,116 @@ def parse_plainly(path: Path) -> None:
             json.loads(line)
 
 
-async def open_and_follow(run: RunFolder, events: int) -> tuple[float, float, float]:
-    """Seconds until all is read; then, while the log grows, this process's CPU share and the median key latency."""
-    app = WatchApp(run)
+class Terminal:
+    """A process on a terminal of its own. What it draws is read at once, as a terminal does."""
+
+    def __init__(self, *command: str):
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        self.process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
+        )
+        atexit.register(self.process.kill)
+        os.close(slave)
+        self._drawn = b""
+        self._more = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                block = os.read(self._master, 65536)
+            except OSError:  # the process has left
+                return
+            with self._more:
+                self._drawn += block
+                self._more.notify_all()
+
+    def wait_for(self, text: str) -> None:
+        """Until it is drawn; what was drawn before the last `press` does not count."""
+        with self._more:
+            if not self._more.wait_for(lambda: text.encode() in self._drawn, timeout=300):
+                raise TimeoutError(f"{text} never came")
+
+    def press(self, key: str) -> None:
+        with self._more:
+            self._drawn = b""
+        os.write(self._master, key.encode())
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def open_dashboard(run: RunFolder, events: int) -> tuple[Terminal, float]:
+    """The dashboard once it shows the last step, and how many seconds that took."""
     began = time.perf_counter()
-    async with app.run_test(size=(120, 40)) as pilot:
-        while not app.dashboard.state.steps or app.dashboard.state.steps[-1].step < events:
-            await asyncio.sleep(0.005)
-        opened = time.perf_counter() - began
-
-        stop = threading.Event()
-        writer = threading.Thread(target=grow, args=(run, events, stop))
-        writer.start()
-        cpu, wall, latencies = time.process_time(), time.perf_counter(), []
-        while time.perf_counter() - wall < FOLLOWED_SECONDS:
-            pressed = time.perf_counter()
-            await pilot.press("m")
-            await pilot.pause()
-            latencies.append(time.perf_counter() - pressed)
-            await asyncio.sleep(0.2)
-        share = (time.process_time() - cpu) / (time.perf_counter() - wall)
-        stop.set()
-        writer.join()
-    return opened, share, statistics.median(latencies)
+    terminal = Terminal(sys.executable, "-c", WATCH, str(run.path))
+    terminal.wait_for(f"step {events:,}/")
+    return terminal, time.perf_counter() - began
 
 
-def grow(run: RunFolder, after: int, stop: threading.Event) -> None:
-    """Steps are made beforehand, so that making them is not counted."""
-    batches = [
-        "".join(step(after + batch * 100 + place) for place in range(100))
-        for batch in range(int(FOLLOWED_SECONDS * EVENTS_A_SECOND / 100))
-    ]
-    for batch in batches:
-        if stop.is_set():
-            return
-        with open(run.events, "a", encoding="utf-8") as log:
+def use(terminal: Terminal) -> tuple[float, float]:
+    """Share of a core, and the median seconds from a key to its answer on the screen."""
+    cpu, began, latencies = terminal.cpu_seconds(), time.perf_counter(), []
+    for _ in range(PRESSES):
+        pressed = time.perf_counter()
+        terminal.press("l")
+        terminal.wait_for("(log)")
+        latencies.append(time.perf_counter() - pressed)
+        time.sleep(0.2)
+        terminal.press("l")
+        time.sleep(0.2)
+    share = (terminal.cpu_seconds() - cpu) / (time.perf_counter() - began)
+    return share, statistics.median(latencies)
+
+
+def grow(run: RunFolder, after: int) -> subprocess.Popen[bytes]:
+    """A process that writes a hundred events ten times a second, from now on: it has made them before."""
+    command = [sys.executable, __file__, "--grow", str(run.events), str(after)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+    atexit.register(writer.kill)
+    assert writer.stdout is not None and writer.stdout.readline()
+    return writer
+
+
+def write_events(path: Path, after: int) -> None:
+    batches = ["".join(step(after + first + place) for place in range(100)) for first in range(1, 60_000, 100)]
+    print("go", flush=True)
+    began = time.perf_counter()
+    for number, batch in enumerate(batches):
+        with open(path, "a", encoding="utf-8") as log:
             log.write(batch)
-        time.sleep(100 / EVENTS_A_SECOND)
+        time.sleep(max(began + (number + 1) * 100 / EVENTS_A_SECOND - time.perf_counter(), 0.0))
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--grow"]:
+        write_events(Path(sys.argv[2]), int(sys.argv[3]))
+        return
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
-        run = make_log(Path(folder), events)
+        short, long = make_log(Path(folder), "short", 100), make_log(Path(folder), "long", events)
         began = time.perf_counter()
-        parse_plainly(run.events)
+        parse_plainly(long.events)
         plain = time.perf_counter() - began
-        opened, share, latency = asyncio.run(open_and_follow(run, events))
-    times = f"{opened:.2f} s / {plain:.2f} s"
-    print(f"open a log of {events:,} events / json.loads of its lines: {opened / plain:.2f} ({times})")
-    cost = f"{100 * share:.0f} % of a core, a key in {1000 * latency:.0f} ms"
-    print(f"following {EVENTS_A_SECOND:,} events a second on top of them: {cost}")
+        quiet, opened_short = open_dashboard(short, 100)
+        busy, opened_long = open_dashboard(long, events)
+        writer = grow(long, events)
+        quiet_share, quiet_latency = use(quiet)
+        busy_share, busy_latency = use(busy)
+        for process in (writer, quiet.process, busy.process):
+            process.kill()
+            process.wait()
+    reading = opened_long - opened_short
+    print(f"a log of {events:,} events, reading and drawing / json.loads: {reading / plain:.2f} ({opened_long:.2f} s)")
+    cost = f"{100 * busy_share:.0f} % of a core, {busy_share / quiet_share:.1f} times that of a short and silent log"
+    print(f"following {EVENTS_A_SECOND:,} events a second, keys pressed meanwhile: {cost}")
+    print(
+        f"a key then / on the short log: {busy_latency / quiet_latency:.2f} ({1000 * busy_latency:.0f} ms / "
+        f"{1000 * quiet_latency:.0f} ms)"
+    )
 
 
 if __name__ == "__main__":
