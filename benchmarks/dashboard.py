@@ -63,9 +63,9 @@ def step(number: int) -> str:
 def make_log(folder: Path, name: str, events: int) -> RunFolder:
     run = create_run_folder(Recipe(name=name), folder / name, datetime.now())
     started = RunStarted(
-        t=time.time(), name=name, classes=["a", "b"], train_clips=10, val_clips=0, epochs=2 * events // STEPS_PER_EPOCH + 1,
-        steps_per_epoch=STEPS_PER_EPOCH, batch_size=1, lr=0.01, lr_arithmetic="lr 0.01", device="cpu", precision="fp32",
-        workers=0, parameters=1, chance=0.5,
+        t=time.time(), name=name, classes=["a", "b"], train_clips=10, val_clips=0,
+        epochs=2 * events // STEPS_PER_EPOCH + 1, steps_per_epoch=STEPS_PER_EPOCH, batch_size=1, lr=0.01,
+        lr_arithmetic="lr 0.01", device="cpu", precision="fp32", workers=0, parameters=1, chance=0.5,
     )  # fmt: skip
     with open(run.events, "w", encoding="utf-8") as log:
         log.write(to_line(started) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -91,7 +92,10 @@ def _best(best: Validation | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return printable(value) if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    """As a recipe says it; a path below the working folder as one would type it."""
+    if isinstance(value, str) and value:
+        return printable(value.removeprefix(os.path.join(os.getcwd(), "")))
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _why_not_comparable(left: FollowedRun, right: FollowedRun) -> str:

@@ -64,6 +64,18 @@ def test_a_signal_restores_the_terminal(watched, name):
     child.expect(pexpect.EOF)
 
 
+def test_a_signal_restores_the_terminal_from_beneath_a_question(watched):
+    """And a resize before it draws all anew, in the new size."""
+    child = watched()
+    child.setwinsize(30, 100)
+    child.expect("train 0")  # which 80 columns have no room for
+    child.send("s")
+    child.expect("Stop this run")
+    child.kill(signal.SIGTERM)
+    child.expect(re.escape("\x1b[?1049l"))
+    child.expect(pexpect.EOF)
+
+
 def test_no_color_sends_no_colours_and_still_tells_things_apart(watched):
     shown = watched(NO_COLOR="1").logfile_read.getvalue()
     codes = [code for found in re.findall(r"\x1b\[([\d;]*)m", shown) for code in found.split(";") if code]

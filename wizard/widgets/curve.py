@@ -80,8 +80,8 @@ class Curve(Widget, can_focus=True):
         "curve--cursor",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move_cursor(-1)", "Read values", show=False, tooltip="Read values along a curve"),
-        Binding("right", "move_cursor(1)", "Read values", show=False, tooltip="Read values along a curve"),
+        Binding("left", "move_cursor(-1)", "Read values", show=False, tooltip="Read values along a curve (or click)"),
+        Binding("right", "move_cursor(1)", "Read values", show=False, tooltip="Read values along a curve (or click)"),
         Binding("escape", "leave_cursor", "Hide reading line", show=False, tooltip="Hide the reading line"),
     ]
 

@@ -45,7 +45,9 @@ class KeysScreen(ModalScreen[None]):
             ours = type(active.node).__module__.startswith("wizard.")  # how to edit text goes without saying
             if ours and active.enabled and binding.description and not binding.system:
                 sentence = binding.tooltip or binding.description
-                keys.setdefault((binding.action, sentence), []).append(self.app.get_key_display(binding))
+                keys.setdefault((binding.action.partition("(")[0], sentence), []).append(
+                    self.app.get_key_display(binding)
+                )
         return [
             Content.assemble((f"{' '.join(dict.fromkeys(names)):>18}", "bold $primary"), f"  {sentence}")
             for (_action, sentence), names in keys.items()
