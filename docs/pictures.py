@@ -1,4 +1,4 @@
-"""Takes the README's pictures from a real demo: `ftwiz demo && python docs/pictures.py ftwiz-demo`."""
+"""Takes the README's pictures from a real demo: `ftwiz demo && python docs/pictures.py ftwiz-demo [PICTURE …]`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ SIZE = (120, 36)
 
 
 async def photograph(app: App, name: str, *keys: str) -> None:
+    if name not in (sys.argv[2:] or [name]):
+        return
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(2.0)  # the videos are counted, the log is read
         for key in keys:
@@ -38,6 +40,7 @@ async def main(demo: Path) -> None:
     await photograph(WizardApp(videos), "wizard-schedule", "ctrl+n", "ctrl+n", "ctrl+n")
     await photograph(WizardApp(videos), "wizard-review", "ctrl+n", "ctrl+n", "ctrl+n", "ctrl+n")
     await photograph(WatchApp(runs[-1]), "dashboard")
+    await photograph(WatchApp(runs[-1]), "dashboard-compare", "c", *"scratch", "enter", "m")
 
 
 if __name__ == "__main__":
