@@ -120,6 +120,7 @@ def test_the_runs_to_choose_from(snap_compare, size):
         await pilot.press("r")
         while "crashed" not in str(pilot.app.screen.query_one(OptionList).get_option_at_index(1).prompt):
             await pilot.pause(0.05)
+        await pilot.pause()
 
     assert snap_compare(WatchApp(run), run_before=read, terminal_size=size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -48,6 +50,13 @@ class RunPicker(ModalScreen[RunFolder | str | None]):
         Binding("pagedown", "move('page_down')", "Page down", show=False),
     ]
 
+    @dataclass
+    class Told(Message):
+        """What the log of a run says."""
+
+        place: int
+        summary: Summary
+
     def __init__(self, title: str, runs: list[RunFolder], current: RunFolder | None = None, may_be_none: bool = False):
         """runs: the newest first. current: marked, and where the choice begins. may_be_none: NOBODY can be chosen."""
         super().__init__()
@@ -64,6 +73,7 @@ class RunPicker(ModalScreen[RunFolder | str | None]):
             yield OptionList(compact=True)
 
     def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
         self.query_one(OptionList).can_focus = False  # keys go to the text; the arrows are passed on
         self._list()
         self._read()
@@ -77,16 +87,13 @@ class RunPicker(ModalScreen[RunFolder | str | None]):
         for place, run in enumerate(self._runs):
             if worker.is_cancelled:
                 return
-            summary = summary_of(read_run(run))
-            self.app.call_from_thread(self._know, place, summary)
+            self.post_message(self.Told(place, summary_of(read_run(run))))
 
-    def _know(self, place: int, summary: Summary) -> None:
-        if not self.is_attached:
-            return
-        self._known[place] = summary
+    def on_run_picker_told(self, told: Told) -> None:
+        self._known[told.place] = told.summary
         choices = self.query_one(OptionList)
-        if any(option.id == str(place) for option in choices.options):
-            choices.replace_option_prompt(str(place), self._line(place))
+        if any(option.id == str(told.place) for option in choices.options):
+            choices.replace_option_prompt(str(told.place), self._line(told.place))
 
     @on(Input.Changed)
     def _list(self) -> None:
