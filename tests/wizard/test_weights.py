@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import threading
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 
 from engine.errors import RecipeError, WeightsError
+from engine.events import LogReader, RunFinished, WeightsLoaded
 from engine.recipe import Recipe, recipe_from
 from engine.weights.published import PUBLISHED
 from engine.weights.report import LoadReport, TensorNote
 from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
 from tests.engine.weights.test_load import recipe_for, saved, trained
+from tests.oracle.test_logits import as_mmaction_saves, config_of
+from tests.videos import make_video
 from tests.wizard.test_cli import ftwiz
 from wizard.load_report import _Paper, recipe_that_goes_with
 from wizard.weights import NoReport, WeightsInquiry
@@ -186,3 +190,54 @@ def test_the_command(zoo_file: Path, tmp_path: Path) -> None:
     other = ftwiz("weights", str(zoo_file), "--for", "r.toml", "--set", "model.backbone=resnet18", cwd=tmp_path)
     assert (other.returncode, other.stdout) == (4, "")
     assert len(other.stderr.splitlines()) == 1 and "has the shape" in other.stderr
+
+
+# --- a published checkpoint, from an address to a trained model -------------------------------------------------------
+
+SPORTS = ("archery", "bowling", "my own class", "my other class", "my third class", "my last class", "Push_Up")
+
+
+def published_file(folder: Path) -> Path:
+    """A TSN ResNet-50 for Kinetics-400 as MMAction2 publishes it: its names, 97 MB, the hash in its own name."""
+    as_mmaction_saves(config_of("tsn_r50"), folder / "tsn")
+    digits = hashlib.sha256((folder / "tsn").read_bytes()).hexdigest()[:8]
+    name = f"tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb_20220906-{digits}.pth"
+    return (folder / "tsn").rename(folder / name)
+
+
+@pytest.mark.slow
+def test_fine_tuning_from_a_published_checkpoint_over_a_bad_connection(tmp_path: Path) -> None:
+    file = published_file(tmp_path)
+    for place, name in enumerate(SPORTS):
+        for split in ("train", "val"):
+            make_video(tmp_path / "videos" / split / name / "1.mp4", frames=4, seed=2 * place + (split == "val"))
+    environment = {"TORCH_HOME": str(tmp_path / "torch"), "no_proxy": "*"}
+    with serve(Site(file.read_bytes(), cuts=[30_000_000, 20_000_000])) as site:
+        (tmp_path / "r.toml").write_text(
+            'extends = "tsn-r50-kinetics400"\nname = "sports"\n[model]\nsegments = 1\n[head]\nnum_classes = 7\n'
+            f'[dataset]\nformat = "folders"\nroot = "{tmp_path / "videos"}"\nshort_side = 40\nframe_size = 32\n'
+            "[schedule]\nepochs = 1\nbatch_size = 7\ncheckpoint_interval = 9\n[run]\nworkers = 0\n"
+            f'[weights]\nload_from = "{site.address}/{file.name}"\n'
+        )
+        done = ftwiz("run", "r.toml", "--run-dir", "sports", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert [asked for _, asked in site.asked] == ["", "bytes=30000000-", "bytes=50000000-"]
+    assert 95e6 < file.stat().st_size < 100e6
+    sentences = [
+        f"TSN ResNet-50 from …{file.name[-43:]} (MMAction2 names)",
+        "kept 318 of 320 tensors (100.0 % of the backbone)",
+        "re-initialised 2 of 320 tensors: head 400 → 7 (expected: the class count differs)",
+        "the file knows 400 classes: abseiling, air drumming, answering questions, …",
+        "it knows 3 of the 7 classes here: Push_Up, archery, bowling",
+    ]
+    events = LogReader(tmp_path / "sports" / "events.jsonl").read()
+    (loaded,) = [event for event in events if isinstance(event, WeightsLoaded)]
+    assert loaded.report == sentences and (loaded.kept, loaded.reinitialised) == (318, 2)
+    assert isinstance(events[-1], RunFinished) and (tmp_path / "sports" / "checkpoints" / "best.pt").is_file()
+    assert all(f"  {line}" in done.stderr.splitlines() for line in sentences), "and on the terminal"
+    # What is in torch's cache now is not asked for again.
+    shown = ftwiz("weights", "--for", "r.toml", "--set", "head.reuse=matching", cwd=tmp_path, **environment)
+    assert f"  {sentences[1]}" in shown.stdout.splitlines(), shown.stderr
+    assert (
+        "  re-initialised 2 of 320 tensors: head 400 → 7, kept 3 of 7 rows: Push_Up, archery, bowling" in shown.stdout
+    )

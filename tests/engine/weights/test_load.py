@@ -28,7 +28,6 @@ from engine.weights.checkpoint_file import read_checkpoint
 from engine.weights.fetch import checkpoints_folder
 from engine.weights.load import LoadReport, initialise, load_weights
 from engine.weights.named import address_of
-from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
 
 # after engine.model, which prepares torchvision's import
@@ -625,25 +624,3 @@ def test_the_report_says_which_mirror_gave_the_file(tmp_path: Path, monkeypatch:
             report = load_weights(model_for(recipe), f"{own.address}/{name}", recipe)
             assert report.taken_from == taken_from
             assert (f"taken from {taken_from}" in report.lines()) == bool(taken_from)
-
-
-@pytest.mark.slow
-def test_a_published_size_over_a_bad_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("no_proxy", "*")
-    recipe = recipe_for(7, backbone="resnet50", recognizer="tsn")
-    state = trained(recipe_for(400, backbone="resnet50", recognizer="tsn"))
-    content = Path(saved({"state_dict": mmaction_state(state)}, tmp_path / "tsn")).read_bytes()
-    digits = hashlib.sha256(content).hexdigest()[:8]
-    name = f"tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb_20220906-{digits}.pth"
-    model = model_for(recipe)
-    with serve(Site(content, cuts=[30_000_000, 20_000_000])) as site:
-        report = load_weights(model, f"{site.address}/{name}", recipe)
-    assert len(site.asked) == 3
-    assert agree(model, state, but=("head.",))
-    assert report.lines() == [
-        f"TSN ResNet-50 from …{name[-43:]} (MMAction2 names)",
-        "kept 318 of 320 tensors (100.0 % of the backbone)",
-        "re-initialised 2 of 320 tensors: head 400 → 7 (expected: the class count differs)",
-        "the file knows 400 classes: abseiling, air drumming, answering questions, …",  # by its name and its hash
-    ]
