@@ -265,15 +265,17 @@ class _Paper:
 def _facts(report: LoadReport) -> Iterator[tuple[str, str]]:
     if report.source != str(report.path):
         yield "source", report.source
+    if report.taken_from:
+        yield "through", report.taken_from
     yield "file", str(report.path)
     yield "sha256", report.sha256[:16]
     yield "names", report.dialect
 
 
 def _sums(report: LoadReport) -> Iterator[str]:
-    """The report's own lines from the second on, without those on classes and doubts."""
-    lines = report.lines()[1:]
-    yield from (line for line in lines if not line.startswith(("check: ", "the file knows ", "it knows ", "none of ")))
+    """The report's own lines, without those that are said elsewhere on the paper."""
+    elsewhere = ("taken from ", "check: ", "the file knows ", "it knows ", "none of ")
+    yield from (line for line in report.lines()[1:] if not line.startswith(elsewhere))
 
 
 def _classes(report: LoadReport) -> Iterator[str]:

@@ -28,6 +28,7 @@ from engine.weights.checkpoint_file import read_checkpoint
 from engine.weights.fetch import checkpoints_folder
 from engine.weights.load import LoadReport, initialise, load_weights
 from engine.weights.named import address_of
+from tests.engine.weights.file_server import Site, serve
 from tests.engine.weights.mmaction_names import mmaction_state
 
 # after engine.model, which prepares torchvision's import
