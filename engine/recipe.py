@@ -90,9 +90,13 @@ def _backbone_config(text: str) -> str:
         raise ValueError(str(error).removeprefix("[model] backbone_config ").rstrip(".")) from None
 
 
+def spelt_out(source: str) -> str:
+    """torchvision's own name of weights, ResNet50_Weights.IMAGENET1K_V2, is no path: torchvision:// goes before it."""
+    return f"torchvision://{source}" if re.fullmatch(r"\w+_Weights(\.\w+)?", source) else source
+
+
 def _source(text: str) -> str:
-    """torchvision's own name of weights, ResNet50_Weights.IMAGENET1K_V2, is no path."""
-    return f"torchvision://{text}" if re.fullmatch(r"\w+_Weights(\.\w+)?", text) else _path(text)
+    return _path(spelt_out(text))
 
 
 def _mirrors(value: Any) -> Any:

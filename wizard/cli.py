@@ -274,7 +274,9 @@ def check(
 def weights(
     source: Annotated[
         str,
-        typer.Argument(help="A file, a run, an address, torchvision://NAME (default: what the recipe starts from)."),
+        typer.Argument(
+            help="A file, a run, an address, hf://…, torchvision://NAME (default: what the recipe starts from)."
+        ),
     ] = "",
     recipe: Annotated[str, typer.Option("--for", metavar="RECIPE", help="Whose model: a recipe, or a preset.")] = "",
     backbone: Annotated[

@@ -30,6 +30,7 @@ from engine.recipe import (
     load_recipe,
     preset_names,
     recipe_from,
+    spelt_out,
 )
 from engine.recognizers import family_of
 from engine.weights.published import PUBLISHED, Published
@@ -210,7 +211,7 @@ DECISIONS: tuple[Decision, ...] = (
             Question(
                 "source",
                 "source",
-                "A checkpoint file, an https:// address, or torchvision://NAME for a backbone.",
+                "A checkpoint file, a run, https://…, hf://ORG/REPO, or torchvision://NAME for a backbone.",
                 lambda draft: draft.value("start") == OWN,
             ),
             Question(
@@ -606,7 +607,7 @@ class Draft:
         return "Clips of this dataset may have several classes." if found.multi_label else "Every clip has one class."
 
     def _source_finding(self) -> str:
-        source = str(self.value("source"))
+        source = spelt_out(str(self.value("source")))
         if not source:
             return "Name a checkpoint file or an address, or choose another row."
         if "://" not in source:
@@ -922,8 +923,8 @@ def _sources(draft: Draft) -> tuple[str, str]:
     """weights.load_from and weights.backbone for the chosen row."""
     start, presets_own = draft.value("start"), draft.base.weights.backbone
     if start == OWN:
-        source = str(draft.value("source"))
-        return ("", source) if source.startswith("torchvision://") else (source, presets_own)
+        source = spelt_out(str(draft.value("source")))
+        return ("", source) if source.startswith(("torchvision://", "timm://")) else (source, presets_own)
     if published := published_for(start):
         return published.load_from, presets_own if published.load_from else published.backbone
     return "", ""

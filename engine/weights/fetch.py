@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -43,7 +44,11 @@ class NotServed(WeightsError):
 
 
 class NotThere(NotServed):
-    """A server, the address's own or a mirror, says that it has no such file, and no other one gives it."""
+    """The server says that it has no such file, and no mirror gives it."""
+
+
+class NotOnTheMirror(NotThere):
+    """A mirror says that it has no such file, and the server itself cannot be asked."""
 
 
 class Refused(NotServed):
@@ -251,7 +256,7 @@ def _write_stamp(target: Path, address: str, source: str, sha256: str) -> None:
 @contextmanager
 def _one_process_at_a_time(target: Path, on_progress: Progress | None) -> Iterator[None]:
     """Holds a lock that the system releases when its process dies; waits while another process holds it."""
-    lock = target.with_name(f".{target.name}.lock")
+    lock = _lock_of(target)
     while True:
         file = open(lock, "a+b")  # noqa: SIM115, closed below
         try:
@@ -272,6 +277,25 @@ def _one_process_at_a_time(target: Path, on_progress: Progress | None) -> Iterat
         with suppress(OSError):  # Windows does not remove an open file, and need not
             lock.unlink()
         file.close()
+
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def _lock_of(target: Path) -> Path:
+    """Beside the file, so that it holds for other machines too; on a file system without locks, as clusters may have,
+    among this machine's temporary files."""
+    beside = target.with_name(f".{target.name}.lock")
+    try:
+        with open(beside, "a+b") as file:
+            _lock(file.fileno())
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        beside.unlink(missing_ok=True)
+        name = hashlib.sha256(os.fsencode(beside.absolute())).hexdigest()
+        return Path(tempfile.gettempdir()) / f"ftwiz-{name[:16]}.lock"
+    return beside
 
 
 def _lock(descriptor: int) -> bool:
@@ -318,8 +342,8 @@ def _download_from_first(
             failed.append(error)
     *of_mirrors, own = failed
     before = "".join(f" (Its mirror was tried first: {str(error).removesuffix('.')}.)" for error in of_mirrors)
-    kind = NotThere if any(isinstance(error, NotThere) for error in failed) else type(own)
-    raise kind(f"{own}{before}")
+    nowhere = not isinstance(own, NotThere) and any(isinstance(error, NotThere) for error in of_mirrors)
+    raise (NotOnTheMirror if nowhere else type(own))(f"{own}{before}")
 
 
 def _download(source: str, address: str, target: Path, token: str, on_progress: Progress | None) -> None:

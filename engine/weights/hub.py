@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import WeightsError
-from engine.weights.fetch import NotThere, Progress, Refused, checkpoints_folder, fetch
+from engine.weights.fetch import NotOnTheMirror, NotThere, Progress, Refused, checkpoints_folder, fetch
 
 _HUB = "https://huggingface.co"
 # The first that a repository has is taken. An index names the files that share the weights between them.
@@ -78,16 +78,18 @@ def fetch_weights(hub: HubSource, on_progress: Progress | None = None, mirror: S
     if hub.file:
         path = fetch_file(hub, hub.file, on_progress, mirror)
         return _with_shards(hub, path, on_progress, mirror) if path.name.endswith(".index.json") else path
-    missing = []
+    missing: list[NotThere] = []
     for name in WEIGHT_FILES:
         try:
             path = fetch_file(hub, name, on_progress, mirror)
         except NotThere as error:
-            missing.append(str(error).removesuffix("."))
+            missing.append(error)
             continue
         return fetch_weights(replace(hub, file=name), on_progress, mirror) if name.endswith(".json") else path
+    if isinstance(missing[0], NotOnTheMirror):
+        raise missing[0]
     raise NotThere(
-        f"{hub} has none of {', '.join(WEIGHT_FILES[::2])} ({missing[0]}); look at "
+        f"{hub} has none of {', '.join(WEIGHT_FILES[::2])} ({str(missing[0]).removesuffix('.')}); look at "
         f"{_endpoint()}/{hub.repo}/tree/{hub.revision} for its files, and name one: hf://{hub.repo}/FILE."
     )
 

@@ -7,8 +7,7 @@ import re
 
 from engine.errors import RecipeError, WeightsError
 from engine.model.timm_backbone import PREFIX, imported
-
-_ENUM = re.compile(r"\w+_Weights(\.\w+)?")  # as torchvision writes it: ResNet50_Weights.IMAGENET1K_V2
+from engine.recipe import spelt_out
 
 
 def address_of(source: str) -> str:
@@ -16,8 +15,7 @@ def address_of(source: str) -> str:
     recipes that MMAction2 published start from; torchvision://NAME.VERSION, or ResNet50_Weights.IMAGENET1K_V2 as
     torchvision spells it → of those, DEFAULT being the best ones; timm://NAME → its place on the Hugging Face Hub. Any
     other source is returned as it is. Raises WeightsError where there are no such weights."""
-    if _ENUM.fullmatch(source):
-        source = f"torchvision://{source}"
+    source = spelt_out(source)
     if source.startswith("timm://"):
         return _in_timm(source)
     return _in_torchvision(source) if source.startswith("torchvision://") else source

@@ -408,6 +408,9 @@ def test_weights_of_ones_own(clips: Path, in_a_folder_of_its_own: Path) -> None:
     assert draft.recipe().model.recognizer == "tsm"
     draft.give("source", "torchvision://resnet50")
     assert (draft.recipe().weights.load_from, draft.recipe().weights.backbone) == ("", "torchvision://resnet50")
+    for source in ("timm://resnet18.a1_in1k", "ResNet50_Weights.IMAGENET1K_V2"):
+        draft.give("source", source)
+        assert draft.recipe().weights.load_from == "" and draft.recipe().weights.backbone.endswith(source)
     draft.give("source", "https://example.org/w-12345678.pth")
     assert draft.recipe().weights.load_from == "https://example.org/w-12345678.pth"
 

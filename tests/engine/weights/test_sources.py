@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -209,7 +210,8 @@ def test_a_mirror_of_the_hub_behind_a_firewall(monkeypatch: pytest.MonkeyPatch) 
     with serve(Site(files=on_the_hub(pytorch_model__bin=CONTENT))) as site:
         assert locate("hf://org/repo", mirror=(site.address,)).name == "pytorch_model.bin"
         message = refused("hf://org/other", (site.address,))
-        assert "cannot be reached" in message and f"{site.address}/org/other/resolve/main/model.safetensors" in message
+        assert message.startswith(f"{NOWHERE}/org/other/resolve/main/model.safetensors cannot be reached")
+        assert f"{site.address}/org/other/resolve/main/model.safetensors" in message
 
 
 def test_weights_in_several_files_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +282,35 @@ def test_what_hugging_faces_own_library_has_fetched_is_taken(tmp_path: Path) -> 
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     assert locate("hf://org/repo") == snapshot / "model.safetensors"
     assert locate(f"hf://org/repo@{'c' * 40}/model.safetensors") == snapshot / "model.safetensors"
+
+
+# --- a file system without locks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such file systems")
+def test_a_cache_where_nothing_can_be_locked(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on Lustre mounted without flock: the lock is then one of this machine's temporary files."""
+    import fcntl
+
+    flock, locked = fcntl.flock, []
+
+    def refuse_in_the_cache(descriptor: int, how: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_relative_to(cache):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+        flock(descriptor, how)
+        locked.append(path)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("nothing tells which file a descriptor is of")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(fcntl, "flock", refuse_in_the_cache)
+    with serve(Site(CONTENT)) as site:
+        assert locate(f"{site.address}/{NAMED}").read_bytes() == CONTENT
+    assert [path.parent for path in locked] == [tmp_path / "temporary"]
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert sorted(entry.name for entry in cache.iterdir()) == [f".{NAMED}.stamp", NAMED]
 
 
 # --- several processes ------------------------------------------------------------------------------------------------
