@@ -16,12 +16,13 @@ from engine.run_folder import find_runs
 from tests.wizard.test_cli import ftwiz
 
 SMALL = "Scale(pretraining_clips=2, motion_clips=2, val_clips=1, pretraining_epochs=1, epochs=1)"
+LONG = SMALL.replace("epochs=1", "epochs=1000")
 
 
-def command(folder: Path, as_json: bool = True) -> list[str]:
+def command(folder: Path, as_json: bool = True, scale: str = SMALL) -> list[str]:
     code = (
         "import sys; from pathlib import Path; from wizard.demo import Scale, run_demo; "
-        f"sys.exit(run_demo(Path({str(folder)!r}), as_json={as_json}, plain=True, scale={SMALL}))"
+        f"sys.exit(run_demo(Path({str(folder)!r}), as_json={as_json}, plain=True, scale={scale}))"
     )
     return [sys.executable, "-c", code]
 
@@ -44,9 +45,8 @@ def test_a_small_demo_tells_its_story_twice(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert "Pretraining bought" in again.stdout or "pretraining bought" in again.stdout
     assert videos == {path: path.stat().st_mtime_ns for path in (tmp_path / "d").rglob("*.mp4")}
-    second = json.loads(subprocess.run(command(tmp_path / "d"), capture_output=True, text=True, timeout=300).stdout)
-    same = ("fine_tuned", "from_scratch", "pretraining")
-    assert [result[key] for key in same] == [second[key] for key in same], "the same seed, the same numbers"
+    for key in ("fine_tuned", "from_scratch"):
+        assert f"{result[key] * 100:.1f} %" in again.stdout, "the same seed, the same numbers"
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
@@ -58,7 +58,9 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_demo_leaves_no_training_behind(tmp_path: Path) -> None:
-    demo = subprocess.Popen(command(tmp_path / "d"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    demo = subprocess.Popen(
+        command(tmp_path / "d", scale=LONG), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     until = time.monotonic() + 120
     while not (runs := find_runs(tmp_path / "d" / "runs")) or not runs[0].is_alive():
         assert time.monotonic() < until and demo.poll() is None
