@@ -193,14 +193,14 @@ class Estimate:
         if told.data_wait < HARDLY:
             return f"come in time: {share} of the time is spent waiting for them"
         bound = "decode-bound: " if told.data_wait >= DATA_BOUND else ""
-        return f"{bound}waiting for them takes {share} of the time{self._what_helps(measured, told)}"
+        return f"{bound}waiting takes {share} of the time{self._what_helps(measured, told)}"
 
     def _what_helps(self, measured: Measurement, told: Forecast) -> str:
         if measured.workers >= measured.cores:
             return "; smaller videos would help (a short side of 256 pixels, a key frame every 12 frames)"
         more = min(measured.cores, 8)
         if measured.device.startswith("CPU") or more <= measured.workers:
-            return f"; more [run] workers may help (this machine has {measured.cores} cores)"
+            return f"; more [run] workers may help ({measured.cores} cores)"
         faster = forecast(replace(measured, workers=more), self.recipe.schedule)
         return f"; with workers = {more} under [run] an epoch would take about {short(faster.epoch_s)}"
 
@@ -231,9 +231,9 @@ def busy() -> str:
 
 def short(seconds: float) -> str:
     """A time as one says it that was not measured to the second: 0.35 s, 12 s, 2 min 10 s, 1 h 50 min, 2 h."""
-    if seconds < 10:
+    if seconds < 9.5:
         return f"{number(seconds, 2)} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     unit = 5 if seconds < 600 else 60 if seconds < 3600 else 300 if seconds < 36_000 else 1800
     rounded = duration(math.floor(seconds / unit + 0.5) * unit)
