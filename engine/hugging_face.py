@@ -9,6 +9,7 @@ builds the network.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,15 @@ _NOT_OF_THE_NETWORK = re.compile(
 # What its own code calls each; a type that is newer than this table is shown as the config writes it.
 _TITLES = {"videomae": "VideoMAE", "vivit": "ViViT", "timesformer": "TimeSformer", "vjepa2": "V-JEPA 2",
            "videoprism_vision_model": "VideoPrism"}  # fmt: skip
+
+
+def require_library(recognizer: str) -> None:
+    """Raise RecipeError where the transformers library is needed, and not installed. Imports nothing."""
+    if recognizer == "transformers" and importlib.util.find_spec("transformers") is None:
+        raise RecipeError(
+            '[model] recognizer = "transformers" needs the transformers library, which is not installed: '
+            "pip install 'ftwiz[hf]'"
+        )
 
 
 def described(source: str, mirror: Sequence[str] = ()) -> tuple[Path, Path | None]:

@@ -18,6 +18,7 @@ from engine.dataset.formats import read_dataset
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, Message, RunFailed, RunFinished, RunInterrupted, RunState, to_line
+from engine.hugging_face import require_library
 from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
@@ -33,6 +34,7 @@ def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> 
     """The folder of a new run. What can be known to be wrong is told here, before a folder is made."""
     recipe = _named(source, overrides)
     require_packages(recipe.run.trackers)
+    require_library(recipe.model.recognizer)
     read_dataset(recipe)
     _check_local_weights(recipe)
     return create_run_folder(recipe, run_dir, datetime.now())
@@ -90,6 +92,7 @@ def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = Fal
 def plan(source: str, overrides: Mapping[str, Any]) -> str:
     """What a run would do, in a few lines, without touching anything (`ftwiz run --dry-run`)."""
     recipe = _named(source, overrides)
+    require_library(recipe.model.recognizer)
     clips = read_dataset(recipe)
     _check_local_weights(recipe)
     schedule = recipe.schedule

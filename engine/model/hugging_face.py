@@ -15,7 +15,7 @@ from torch import nn
 from engine import recipe
 from engine.errors import RecipeError
 from engine.head import ClassificationHead, build_head
-from engine.hugging_face import for_clips_of, frames_and_size, from_text
+from engine.hugging_face import for_clips_of, frames_and_size, from_text, require_library
 from engine.model.backbones import count_features
 from engine.model.recognizer import Recognizer
 from engine.recipe import Recipe
@@ -105,12 +105,13 @@ def _network(recipe: Recipe) -> Any:
         raise RecipeError(f"[model] backbone: the config.json of {model.backbone} has not been read.")
     config = from_text(model.backbone_config)
     kind = config.pop("model_type")
+    require_library(model.recognizer)
     try:
         from transformers import MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForVideoClassification
-    except ImportError:
+    except ImportError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise RecipeError(
-            f'[model] recognizer = "{model.recognizer}" needs the transformers library, which is not installed: '
-            "pip install 'ftwiz[hf]'"
+            f"The installed transformers library cannot be used ({reason}): pip install --upgrade 'ftwiz[hf]'"
         ) from None
     known = [known.model_type for known in MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING]
     if kind not in known:

@@ -477,7 +477,8 @@ class _Download:
                 while chunk := response.read1(_CHUNK):
                     self._keep(chunk)
         except urllib.error.HTTPError as error:
-            return self._answer_to(error)
+            with error:  # closes its connection
+                return self._answer_to(error)
         except urllib.error.URLError as error:
             if self.answered:
                 raise _Dropped(_said(error.reason)) from None

@@ -32,6 +32,7 @@ from tests.engine.networks import CLASSES, CONFIGS, describe, save_network
 from tests.engine.test_clip_models import parameters_by_stage
 from tests.engine.weights.file_server import Site, serve
 from tests.test_clip_run import ftwiz
+from wizard.run import prepare
 
 # --- what a folder says; the library is not needed --------------------------------------------------------------------
 
@@ -163,6 +164,19 @@ def test_without_the_library_it_is_a_sentence(tmp_path: Path, monkeypatch: pytes
     describe(tmp_path / "videomae")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(RecipeError, match=r"needs the transformers library.*pip install 'ftwiz\[hf\]'"):
+        build_model(load_recipe(write(tmp_path / "recipe.toml", "[head]", "num_classes = 3")))
+    with pytest.raises(RecipeError, match=r"pip install 'ftwiz\[hf\]'"):  # before anything is made
+        prepare(str(tmp_path / "recipe.toml"), tmp_path / "run", {})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_library_that_cannot_be_imported_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(tmp_path / "videomae")
+    (tmp_path / "transformers.py").write_text("raise ImportError('tokenizers is too old\\nand more')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(RecipeError, match=r"cannot be used \(tokenizers is too old\): pip install --upgrade"):
         build_model(load_recipe(write(tmp_path / "recipe.toml", "[head]", "num_classes = 3")))
 
 
