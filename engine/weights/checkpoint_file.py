@@ -148,6 +148,15 @@ def _refuse_other_zip(path: Path) -> None:
         )
 
 
+def record_with_another_checksum(path: Path) -> str:
+    """The first part of torch.save's zip whose CRC-32 is wrong, "" where there is none. torch.load does not look, and
+    torch.save can be told to leave them out."""
+    if not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip() or ""
+
+
 def _why_unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{path} cannot be read: {error.strerror}."

@@ -21,7 +21,12 @@ from engine.model.timm_backbone import TimmBackbone
 from engine.provenance import CHANGED, is_as_saved
 from engine.recipe import Model, Recipe
 from engine.recognizers import TITLES, family_of
-from engine.weights.checkpoint_file import read_checkpoint, sha256_of_all, tensors_in
+from engine.weights.checkpoint_file import (
+    read_checkpoint,
+    record_with_another_checksum,
+    sha256_of_all,
+    tensors_in,
+)
 from engine.weights.dialects import (
     arranged,
     classes_in,
@@ -121,7 +126,7 @@ def _planned(
         classes=classes,
         source_classes=plan.source_classes,
         known_classes=tuple(classes[row] for row in matching_rows(classes, plan.source_classes)),
-        doubts=(*doubts, *_doubts_about_name(path, sha256)),
+        doubts=(*doubts, *_doubts_about_file(path, sha256)),
         taken_from=_taken_from(source, path),
     )
     return plan, report
@@ -388,11 +393,15 @@ def _refuse_bad_numbers(plan: _Plan, model: nn.Module, path: Path) -> None:
             raise WeightsError(f"{path}: {key} holds numbers that are not finite; the training it comes from diverged.")
 
 
-def _doubts_about_name(path: Path, sha256: str) -> list[str]:
+def _doubts_about_file(path: Path, sha256: str) -> list[str]:
     expected = hash_in_name(path.name)
-    if sha256.startswith(expected):
-        return []
-    return [f"the file's name ends in {expected}, but its sha256 begins with {sha256[:8]}: it was changed or renamed."]
+    if not sha256.startswith(expected):
+        return [
+            f"the file's name ends in {expected}, but its sha256 begins with {sha256[:8]}: it was changed or renamed."
+        ]
+    if not expected and (record := record_with_another_checksum(path)):
+        return [f"{record} in the file has not the checksum it was saved with: it may be damaged."]
+    return []
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -301,6 +301,17 @@ def test_half_precision_is_fine(tmp_path: Path, state: State) -> None:
     assert agree(model, {key: value.to(state[key].dtype) for key, value in halves.items()})
 
 
+def test_a_flipped_bit_is_doubted(tmp_path: Path, state: State) -> None:
+    """torch.load does not look at the checksums of a mapped file."""
+    path = Path(saved(state, tmp_path / "x.pth"))
+    assert load_weights(model_for(recipe_for()), str(path), recipe_for()).doubts == ()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (doubt,) = load_weights(model_for(recipe_for()), str(path), recipe_for()).doubts
+    assert re.fullmatch(r"x/data/\d+ in the file has not the checksum it was saved with: it may be damaged.", doubt)
+
+
 def test_another_network(tmp_path: Path) -> None:
     language_model: dict[str, Any] = {"embeddings.weight": torch.ones(5, 2), "encoder.0.weight": torch.ones(2, 2)}
     message = refused(recipe_for(), saved(language_model, tmp_path / "x.pth"))
