@@ -305,9 +305,15 @@ def model_title(model: Model) -> str:
     return f"{family_of(model)} {backbone.rpartition('/')[2]}"
 
 
+def checkpoints_folder() -> Path:
+    """Where downloads are kept."""
+    from engine.weights.fetch import checkpoints_folder  # the first screen does not wait for it
+
+    return checkpoints_folder()
+
+
 def is_cached(published: Published) -> bool:
     """Whether a published checkpoint is on this disk already, or will have to be downloaded."""
-    from engine.weights.fetch import checkpoints_folder
     from engine.weights.hub import cached_weights, hub_source
 
     if hub := hub_source(published.load_from):

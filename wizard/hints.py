@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from engine.errors import RecipeError
 from engine.recipe import Model, Recipe
@@ -16,7 +17,7 @@ from engine.recognizers import family_of
 from wizard.decisions import BACKWARDS, FEW_CLIPS, OWN, SCRATCH, Draft, opposites, start_title
 from wizard.machine import Machine
 from wizard.offers import Offer, offer_of, published_offers
-from wizard.words import count, duration
+from wizard.words import count, duration, gflops_text
 
 # The recognizers that average over frames, so that a clip played backwards looks the same to them.
 BLIND_TO_ORDER = ("tsn",)
@@ -74,7 +75,7 @@ def misfit(offer: Offer, draft: Draft, machine: Machine) -> str:
     if offer.model.recognizer in BLIND_TO_ORDER and (why := order_matters(draft)):
         return f"{why}, and {offer.family} does not see the order of frames."
     if machine.has_no_gpu and _cost(offer) > HEAVY:
-        return f"{_cost(offer):.3g} GFLOPs a clip are much without a GPU: {machine.none_why}."
+        return f"{gflops_text(_cost(offer))} GFLOPs a clip are much without a GPU: {machine.none_why}."
     if 0 < machine.memory_gb < SMALL_GPU_GB and (offer.parameters_m or 0) > LARGE_M:
         return f"{offer.parameters_m:.3g} M parameters are many for a GPU of {machine.memory_gb:.0f} GB."
     return ""
@@ -82,12 +83,15 @@ def misfit(offer: Offer, draft: Draft, machine: Machine) -> str:
 
 def order_matters(draft: Draft) -> str:
     """Why these classes are told apart by the order of frames, as half a sentence; "" where they are not."""
-    if not draft.found:
-        return ""
-    if pair := opposites(draft.found.classes, BACKWARDS):
+    return _order_in(draft.found.classes) if draft.found else ""
+
+
+@cache
+def _order_in(classes: tuple[str, ...]) -> str:
+    if pair := opposites(classes, BACKWARDS):
         return f"“{pair[0]}” and “{pair[1]}” differ in direction only"
-    moving = [name for name in draft.found.classes if MOTION.search(re.sub(r"[\s_-]+", " ", name).lower())]
-    if len(moving) >= max(2, MOTION_SHARE * len(draft.found.classes)):
+    moving = [name for name in classes if MOTION.search(re.sub(r"[\s_-]+", " ", name).lower())]
+    if len(moving) >= max(2, MOTION_SHARE * len(classes)):
         return f"“{moving[0]}” and “{moving[1]}” are told by how things move"
     return ""
 
@@ -169,7 +173,7 @@ def _about_weight(draft: Draft, machine: Machine) -> Hint | None:
     key = "preset" if draft.value("start") == SCRATCH else "start"
     return Hint(
         f"{machine.none_why[:1].upper()}{machine.none_why[1:]}: {light.name} does "
-        f"{_cost(light):.3g} GFLOPs a clip, this one {_cost(here):.3g}.",
+        f"{gflops_text(_cost(light))} GFLOPs a clip, this one {gflops_text(_cost(here))}.",
         f"Take {light.name}",
         {key: light.preset},
     )

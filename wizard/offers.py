@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from engine.recipe import Model, load_recipe
 from engine.recognizers import family_of
-from wizard.decisions import is_cached, model_title, presets_for, published_for, start_keys
+from engine.weights.published import Published
+from wizard.decisions import (
+    checkpoints_folder,
+    file_of,
+    is_cached,
+    model_title,
+    presets_for,
+    published_for,
+    start_keys,
+)
 from wizard.words import frames_of
+
+# Of one image of 224 × 224 pixels: torchvision's ImageNet weights, `_docs` and meta["_ops"] of each.
+GFLOPS_A_FRAME = {"resnet50": 4.09, "resnet101": 7.8, "densenet161": 7.73}
 
 
 @dataclass(frozen=True)
@@ -75,18 +88,36 @@ COLUMNS = {
 
 def published_offers(modality: str) -> list[Offer]:
     """The networks with published weights, as the engine lists them."""
-    return [offer_of(key) for key in start_keys(modality) if published_for(key)]
+    return list(_published_offers(modality, _files_here()))
 
 
 def model_offers(modality: str) -> list[Offer]:
     """Every network, for weights of one's own or for none: what is published with it does not matter."""
-    offers = [offer_of(name) for name in presets_for(modality)]
+    offers = [_offer_of(name, frozenset()) for name in presets_for(modality)]
     return [Offer(of.preset, of.name, of.model, gflops=of.gflops, parameters_m=of.parameters_m) for of in offers]
 
 
 def offer_of(preset: str) -> Offer:
     """The row of a preset."""
-    model, published = _model_of(preset), published_for(preset)
+    return _offer_of(preset, _files_here())
+
+
+def _files_here() -> frozenset[str]:
+    """The names in the cache of downloads, looked at once for a hundred rows."""
+    try:
+        return frozenset(os.listdir(checkpoints_folder()))
+    except OSError:
+        return frozenset()
+
+
+@cache
+def _published_offers(modality: str, files: frozenset[str]) -> tuple[Offer, ...]:
+    return tuple(_offer_of(key, files) for key in start_keys(modality) if published_for(key))
+
+
+@cache
+def _offer_of(preset: str, files: frozenset[str]) -> Offer:
+    model, published = load_recipe(preset).model, published_for(preset)
     if not published:
         return Offer(preset, model_title(model), model)
     return Offer(
@@ -96,15 +127,23 @@ def offer_of(preset: str) -> Offer:
         published.pretrained_on,
         published.top1,
         published.size_mb,
-        published.gflops,
+        _gflops(model, published),
         published.parameters_m,
-        is_cached(published),
+        is_cached(published) if published.load_from.startswith("hf://") else file_of(published) in files,
     )
 
 
-@cache
-def _model_of(preset: str) -> Model:
-    return load_recipe(preset).model
+def _gflops(model: Model, published: Published) -> float:
+    """Of what the network is given at once. TSN's are published for the 25 frames of a test, or others."""
+    return (
+        GFLOPS_A_FRAME.get(model.backbone, published.gflops / 25) * model.segments
+        if _is_tsn(model)
+        else published.gflops
+    )
+
+
+def _is_tsn(model: Model) -> bool:
+    return model.recognizer == "tsn" and not model.clip_len
 
 
 def families(offers: Iterable[Offer]) -> dict[str, int]:

@@ -94,6 +94,11 @@ def _crop_of(dataset: Dataset, training: bool) -> str:
     return f"{crop}; {mirrored}" + (f"; RandAugment {dataset.rand_augment}" if dataset.rand_augment else "")
 
 
+def gflops_text(value: float) -> str:
+    """3.27, 32.9, 2,828."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def rate(value: float) -> str:
     """A learning rate: 0.005, 0.0003125, 3.125e-05."""
     return f"{value:.4g}" if math.isfinite(value) else UNKNOWN

@@ -30,7 +30,7 @@ from wizard.widgets.paths import PathSuggester
 from wizard.widgets.reuse_desk import ReuseDesk
 from wizard.widgets.reuse_words import reuse_words
 from wizard.widgets.words import Words
-from wizard.words import count, frames_of
+from wizard.words import count, frames_of, gflops_text
 
 PUBLISHED = "published"
 KINDS = {PUBLISHED: "a published network", OWN: "a file or an address", SCRATCH: "nothing"}
@@ -159,7 +159,7 @@ class WeightsStep(Step):
         if offer.parameters_m:
             facts.append(f"{offer.parameters_m:.3g} M parameters")
         if offer.gflops:
-            facts.append(f"{offer.gflops:.3g} GFLOPs")
+            facts.append(f"{gflops_text(offer.gflops)} GFLOPs")
         line = Content.assemble((offer.name, "bold"), ("  " + ", ".join(facts), "$foreground 60%"))
         return Content("\n").join([line, self._why(offer)])
 

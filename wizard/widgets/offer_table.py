@@ -14,15 +14,16 @@ from textual.message import Message
 from textual.widgets import DataTable
 
 from wizard.offers import COLUMNS, Offer, best_first, ordered
-from wizard.words import UNKNOWN, cut
+from wizard.words import UNKNOWN, cut, gflops_text
 
+_SHORT_DATA = {"Something-Something": "Something", "Multi-Moments in Time": "Multi-Moments", " (images)": ""}
 BEST = "best"  # sorted by what fits the data
 ROOMY = 90  # from this width on, long names are not cut
-WIDEST, NARROWEST = 36, {"model": 24, "trained_on": 15}  # of a column, in a roomy table and in another
+WIDEST, NARROWEST = 30, {"model": 24, "trained_on": 16}  # of a column, in a roomy table and in another
 CELL_PADDING = 2
 
 # What stays where there is no room for all, the dearest first.
-PUBLISHED = ("model", "trained_on", "top1", "size", "here", "gflops", "frames", "parameters")
+PUBLISHED = ("model", "trained_on", "top1", "size", "gflops", "frames", "parameters", "here")
 MODELS = ("model", "preset", "frames", "gflops", "parameters")
 SHOWN_IN_ORDER = ("model", "preset", "trained_on", "top1", "size", "gflops", "parameters", "frames", "here")
 RIGHT = ("top1", "size", "gflops", "parameters")
@@ -89,7 +90,7 @@ class OfferTable(DataTable[Content]):
         self._all: Sequence[Offer] = ()  # every row there is, for the widths
         self._rows: list[Offer] = []
         self._unfit: Collection[str] = ()
-        self._chosen = ""
+        self._chosen = self._marked = ""
         self._drawn: object = None
 
     @property
@@ -143,17 +144,20 @@ class OfferTable(DataTable[Content]):
         for key, width in widths.items():
             title = _aligned(key, COLUMNS[key].title, width)
             self.add_column(Text(title, "bold underline" if key == self.column else ""), key=key, width=width)
+        self._marked = self._chosen
         for offer in self._rows:
             self.add_row(*self._cells(offer, widths), key=offer.preset)
 
     def _move_the_mark(self) -> None:
         assert isinstance(self._drawn, tuple)
         widths = self._drawn[0]
+        if self._marked == self._chosen:
+            return
         for offer in self._rows:
-            cells = self._cells(offer, widths)
-            if self.get_cell(offer.preset, "mark").plain != cells[0].plain:
-                for key, cell in zip(("mark", *widths), cells, strict=True):
+            if offer.preset in (self._marked, self._chosen):
+                for key, cell in zip(("mark", *widths), self._cells(offer, widths), strict=True):
                     self.update_cell(offer.preset, key, cell)
+        self._marked = self._chosen
 
     def _cells(self, offer: Offer, widths: dict[str, int]) -> list[Content]:
         chosen = offer.preset == self._chosen
@@ -245,15 +249,26 @@ def _cell(key: str, offer: Offer) -> str:
         case "preset":
             return offer.preset
         case "trained_on":
-            return offer.trained_on
+            return _short_data(offer.trained_on)
         case "top1":
             return f"{offer.top1:.1f} %" if offer.top1 is not None else UNKNOWN
         case "size":
-            return f"{offer.size_mb} MB" if offer.size_mb else UNKNOWN
+            return f"{offer.size_mb} MB {'✓' if offer.is_here else '↓'}" if offer.size_mb else UNKNOWN
         case "gflops":
-            return f"{offer.gflops:.3g}" if offer.gflops is not None else UNKNOWN
+            return gflops_text(offer.gflops) if offer.gflops is not None else UNKNOWN
         case "parameters":
             return f"{offer.parameters_m:.3g} M" if offer.parameters_m is not None else UNKNOWN
         case "frames":
             return offer.frames
     return "yes" if offer.is_here else "no"
+
+
+def _short_data(name: str) -> str:
+    """Something-Something V1 and V2 must not be cut to the same word."""
+    for long, short in (
+        ("Something-Something", "Something"),
+        ("Multi-Moments in Time", "Multi-Moments"),
+        (" (images)", ""),
+    ):
+        name = name.replace(long, short)
+    return name
