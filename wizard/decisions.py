@@ -123,6 +123,22 @@ def _is_asked_for_labels(draft: Draft) -> bool:
     return bool(draft.value("head.multi_label")) or draft.answer("head.multi_label").given
 
 
+HEAD_CHOICES = {"same": "kept for the same classes", "matching": "kept for known ones", "none": "new"}
+
+
+def head_choices(draft: Draft) -> dict[str, str]:
+    """What can be kept of the source's last layer; {} where nothing can, or where that is not known."""
+    report = draft.reuse.report
+    if report is None or draft.value("weights.load_from") == "":
+        return {}
+    if not report.head_change or draft.value("head.reuse") == "none":
+        return {"same": "kept, as the classes are the same", "none": "new"}
+    if not report.known_classes:
+        return {}
+    known, every = len(report.known_classes), len(report.classes)
+    return {"same": "new", "matching": f"kept for the {known} of {every} classes it knows"}
+
+
 def _in_format(*formats: str) -> Callable[[Draft], bool]:
     return lambda draft: draft.value("dataset.format") in formats
 
@@ -193,6 +209,12 @@ DECISIONS: tuple[Decision, ...] = (
                 "a clip has",
                 applies=_is_asked_for_labels,
                 choices=lambda draft: {"false": "one class", "true": "several classes"},
+            ),
+            Question(
+                "head.reuse",
+                "last layer",
+                applies=lambda draft: bool(head_choices(draft)) or draft.answer("head.reuse").given,
+                choices=lambda draft: head_choices(draft) or HEAD_CHOICES,
             ),
             Question("head.dropout", "dropout"),
         ),
@@ -601,7 +623,8 @@ class Draft:
         if self.value("start") == OWN and (sentence := self._source_finding()):
             found.append(("source", sentence))
         if self.reuse.state == "refused" and not any(key == "source" for key, _sentence in found):
-            found.append(("start", self.reuse.sentence))
+            about_head = self.reuse.sentence.startswith("[head] reuse")
+            found.append(("head.reuse" if about_head else "start", self.reuse.sentence))
         if self._would_replace(self.out):
             found.append(("out", f"{self.out} is there already; {free_path(self.out)} is free."))
         return found
@@ -837,6 +860,10 @@ def several_classes(notes: Sequence[str]) -> str:
     return "" if said.startswith("0 ") else said.rstrip(".")
 
 
+def _infer_reuse(draft: Draft) -> Answer:
+    return Answer(draft._preset_value("head.reuse"), "")
+
+
 def _infer_dropout(draft: Draft) -> Answer:
     return Answer(draft._preset_value("head.dropout"), "as in the preset; more against overfitting")
 
@@ -1044,6 +1071,7 @@ _INFERENCES: dict[str, Callable[[Draft], Answer]] = {
     "dataset.flip": _infer_flip,
     "head.num_classes": _infer_num_classes,
     "head.multi_label": _infer_multi_label,
+    "head.reuse": _infer_reuse,
     "head.dropout": _infer_dropout,
     "start": _infer_start,
     "source": _infer_source,

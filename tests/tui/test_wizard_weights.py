@@ -123,13 +123,13 @@ async def test_a_row_is_taken_by_a_click_and_columns_leave_when_there_is_no_room
         second = rows(pilot)[1]
         await pilot.click(OfferTable, offset=(8, 2))
         await until(pilot, lambda: start(pilot) == second)
-        assert {"Frames", "Params", "GFLOPs"} <= set(text_on_screen(pilot).split())
+        assert {"Frames", "Size", "GFLOPs"} <= set(text_on_screen(pilot).split())
         await pilot.resize_terminal(40, 10)
         await pilot.pause()
         assert "GFLOPs" not in text_on_screen(pilot) and start(pilot) == second
         await pilot.resize_terminal(*WIDE)
         await pilot.pause()
-        assert {"Frames", "Params", "GFLOPs"} <= set(text_on_screen(pilot).split())
+        assert {"Frames", "Size", "GFLOPs"} <= set(text_on_screen(pilot).split())
 
 
 async def test_the_palette_knows_the_step(work: Path) -> None:

@@ -7,6 +7,7 @@ from textual.content import Content
 
 from wizard.decisions import SCRATCH, Draft, published_for, several_classes, shown
 from wizard.steps.step import Step
+from wizard.widgets.reuse_words import knows
 from wizard.widgets.words import Words
 from wizard.words import frames_of
 
@@ -21,6 +22,7 @@ class HeadStep(Step):
 
     DEFAULT_CSS = """
     HeadStep {
+        #knows { height: auto; margin-top: 1; }
         #network { height: auto; margin-top: 1; }
         #class-names { height: auto; margin-top: 1; color: $text-muted; }
     }
@@ -28,10 +30,14 @@ class HeadStep(Step):
     name_of_decision = "head"
 
     def compose_rest(self) -> ComposeResult:
+        yield Words(id="knows")
         yield Words(id="network")
         yield Words(id="class-names")
 
     def show_rest(self, draft: Draft) -> None:
+        knows_line, report = self.query_one("#knows", Words), draft.reuse.report
+        knows_line.say(Content.assemble(("✓ ", "$text-success"), knows(report)) if report else "")
+        knows_line.display = bool(report and report.known_classes)
         self.query_one("#network", Words).say(network(draft))
         names = draft.found.classes if draft.found else ()
         listed = [f"{number} {name}" for number, name in enumerate(names)]
@@ -42,7 +48,8 @@ class HeadStep(Step):
 
 def network(draft: Draft) -> Content:
     """The network in a few lines, each with where its parameters come from."""
-    given = {key.removeprefix("model."): value for key, value in draft.overrides.items() if key.startswith("model.")}
+    answered = {**draft.overrides, **draft.given}
+    given = {key.removeprefix("model."): value for key, value in answered.items() if key.startswith("model.")}
     model = draft.base.model.model_copy(update=given)
     backbone = model.backbone
     features, classes = FEATURES.get(backbone), shown(draft.value("head.num_classes"))
@@ -53,12 +60,13 @@ def network(draft: Draft) -> Content:
     if features and classes.isdigit():
         size = f", {features * int(classes) + int(classes):,} parameters"
     was = published_for(str(draft.value("start")))
-    instead = " in place of 400" if was and was.load_from else ""
+    before = draft.base.head.num_classes
+    instead = f" in place of {before}" if was and was.load_from and before != "auto" else ""
     rows = [
         ("frames", frames_of(model), "from each clip"),
         ("backbone", backbone, kept),
         ("dropout", shown(draft.value("head.dropout")), "while training"),
-        ("last layer", f"{last} classes", f"new{instead}{size}"),
+        ("last layer", f"{last} classes", _of_last_layer(draft) or f"new{instead}{size}"),
         answer(draft),
     ]
     return Content("\n").join(
@@ -70,6 +78,17 @@ def network(draft: Draft) -> Content:
         )
         for row in rows
     )
+
+
+def _of_last_layer(draft: Draft) -> str:
+    """What is kept of the source's; "" where all is new, or nothing is known yet."""
+    report = draft.reuse.report
+    if report and not report.head_change:
+        return "kept: the source knows these classes"
+    if report and report.head_rows:
+        kept, every = len(report.head_rows), len(report.classes)
+        return f"kept for {kept} of {every} classes, the rest new"
+    return ""
 
 
 def answer(draft: Draft) -> tuple[str, str, str]:

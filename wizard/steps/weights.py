@@ -76,7 +76,7 @@ class WeightsStep(Step):
         yield self.field(next(question for question in self.decision.questions if question.key == "source"))
         with Horizontal(classes="line"):
             yield Label("search", classes="label")
-            yield Input(compact=True, id="search", placeholder="a name, a dataset, 3d …")
+            yield Input(compact=True, id="search", select_on_focus=False, placeholder="a name, a dataset, 3d …")
             yield Family(id="family")
             yield Words(id="amount")
         yield OfferTable()

@@ -18,13 +18,13 @@ from wizard.words import UNKNOWN, cut, gflops_text
 
 _SHORT_DATA = {"Something-Something": "Something", "Multi-Moments in Time": "Multi-Moments", " (images)": ""}
 BEST = "best"  # sorted by what fits the data
-ROOMY = 90  # from this width on, long names are not cut
-WIDEST, NARROWEST = 30, {"model": 24, "trained_on": 16}  # of a column, in a roomy table and in another
+# The widest that columns may be, by the room there is: longer words are cut.
+WIDEST = {90: {"model": 24, "trained_on": 16, "preset": 28}, 104: {"model": 27, "trained_on": 16, "preset": 32}}
 CELL_PADDING = 2
 
 # What stays where there is no room for all, the dearest first.
 PUBLISHED = ("model", "trained_on", "top1", "size", "gflops", "frames", "parameters", "here")
-MODELS = ("model", "preset", "frames", "gflops", "parameters")
+MODELS = ("model", "frames", "gflops", "preset", "parameters")
 SHOWN_IN_ORDER = ("model", "preset", "trained_on", "top1", "size", "gflops", "parameters", "frames", "here")
 RIGHT = ("top1", "size", "gflops", "parameters")
 
@@ -34,7 +34,7 @@ class OfferTable(DataTable[Content]):
 
     DEFAULT_CSS = """
     OfferTable {
-        height: auto; width: 100%; background: $surface; overflow-x: hidden;
+        height: auto; width: 100%; background: $surface; overflow-x: hidden; scrollbar-gutter: stable;
         & > .datatable--cursor { background: $panel; color: $foreground; text-style: none; }
         &:focus > .datatable--cursor { background: $primary 35%; color: $foreground; text-style: none; }
         & > .datatable--header { background: $surface; color: $foreground 60%; text-style: none; }
@@ -167,12 +167,13 @@ class OfferTable(DataTable[Content]):
 
     def _widths(self, width: int) -> dict[str, int]:
         """The columns that there is room for, in the order they are shown, and the width of each."""
-        room, is_roomy = width - 1 - CELL_PADDING, width >= ROOMY
+        room = width - 1 - CELL_PADDING
+        widest = next((most for below, most in WIDEST.items() if width < below), {})
         widths: dict[str, int] = {}
         for key in self._dear:
             cells = [cell_len(_cell(key, offer)) for offer in self._all]
             width = max([len(COLUMNS[key].title), *cells])
-            width = min(width, WIDEST if is_roomy else NARROWEST.get(key, width))
+            width = min(width, widest.get(key, width))
             if room < width + CELL_PADDING:
                 continue
             widths[key] = width
@@ -253,7 +254,7 @@ def _cell(key: str, offer: Offer) -> str:
         case "top1":
             return f"{offer.top1:.1f} %" if offer.top1 is not None else UNKNOWN
         case "size":
-            return f"{offer.size_mb} MB {'✓' if offer.is_here else '↓'}" if offer.size_mb else UNKNOWN
+            return f"{_size(offer.size_mb)} {'✓' if offer.is_here else '↓'}" if offer.size_mb else UNKNOWN
         case "gflops":
             return gflops_text(offer.gflops) if offer.gflops is not None else UNKNOWN
         case "parameters":
@@ -261,6 +262,10 @@ def _cell(key: str, offer: Offer) -> str:
         case "frames":
             return offer.frames
     return "yes" if offer.is_here else "no"
+
+
+def _size(megabytes: int) -> str:
+    return f"{megabytes} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
 
 
 def _short_data(name: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from textual.content import Content
 
-from engine.weights.report import LoadReport, TensorNote, shape_text
+from engine.weights.report import LoadReport, TensorNote, first_names
 from wizard.decisions import Draft, Reuse, published_for
 from wizard.words import count, printable
 
 BAR = 24  # cells
-NAMES = 3  # of tensors or classes that are told
+NAMES = 2  # of tensors or classes that are told
 QUIET, GOOD, BAD, DOUBT = "$foreground 60%", "$text-success", "$text-error", "$text-warning"
 
 
@@ -79,8 +79,12 @@ def _known(report: LoadReport) -> list[Content]:
             ("✓ ", GOOD), (f"Kept {len(report.kept):,} of {report.total:,} tensors", "bold"), f", {whole}."
         )
     ]
-    if report.head_change:
-        lines.append(Content.assemble("  New: ", report.head_change.replace("head ", "the last layer, ", 1), "."))
+    if report.head_rows:
+        lines.append(Content(f"  Last layer: {report.head_change.removeprefix('head ')}."))
+    elif report.head_change:
+        lines.append(Content(f"  New: {report.head_change.replace('head ', 'the last layer, ', 1)}."))
+        if report.known_classes and report.head_change.startswith("head "):
+            lines.append(Content(f"  {knows(report)} The step Head can keep their rows."))
     elif not report.reinitialised:
         lines.append(Content("  The last layer is kept too: it knows these classes already."))
     if report.wanting:
@@ -91,6 +95,12 @@ def _known(report: LoadReport) -> list[Content]:
     return lines
 
 
+def knows(report: LoadReport) -> str:
+    """Which of the user's classes the source was trained on."""
+    named, every = report.known_classes, len(report.classes)
+    return f"The source knows {len(named)} of your {every} classes already: {printable(first_names(named))}."
+
+
 def _some(notes: Sequence[TensorNote]) -> str:
-    names = ", ".join(f"{note.name} {shape_text(note.there or note.here)}" for note in notes[:NAMES])
-    return f"{count(len(notes), 'tensor')}: {names}{', …' if len(notes) > NAMES else ''}"
+    names = ", ".join([*(note.name for note in notes[:NAMES]), *(["…"] if len(notes) > NAMES else [])])
+    return f"{count(len(notes), 'tensor')}, {names}"
