@@ -9,7 +9,7 @@ from functools import cache
 
 from engine.recipe import Model, load_recipe
 from engine.recognizers import family_of
-from engine.weights.published import Published
+from engine.weights.published import PUBLISHED, Published
 from wizard.decisions import (
     checkpoints_folder,
     file_of,
@@ -103,11 +103,12 @@ def offer_of(preset: str) -> Offer:
 
 
 def _files_here() -> frozenset[str]:
-    """The names in the cache of downloads, looked at once for a hundred rows."""
+    """The names in the cache of downloads, looked at once for a hundred rows; of the Hub's, the sources."""
+    hub = {published.load_from for published in PUBLISHED if "hf://" in published.load_from and is_cached(published)}
     try:
-        return frozenset(os.listdir(checkpoints_folder()))
+        return frozenset({*os.listdir(checkpoints_folder()), *hub})
     except OSError:
-        return frozenset()
+        return frozenset(hub)
 
 
 @cache
@@ -129,7 +130,7 @@ def _offer_of(preset: str, files: frozenset[str]) -> Offer:
         published.size_mb,
         _gflops(model, published),
         published.parameters_m,
-        is_cached(published) if published.load_from.startswith("hf://") else file_of(published) in files,
+        published.load_from in files or file_of(published) in files,
     )
 
 

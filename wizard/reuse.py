@@ -14,7 +14,7 @@ from typing import Literal
 from engine.errors import ExitCode, RecipeError, WeightsError
 from engine.recipe import Dataset, Recipe
 from engine.weights.fetch import checkpoints_folder
-from engine.weights.hub import WEIGHT_FILES, hub_source
+from engine.weights.hub import cached_weights, hub_source
 from engine.weights.sources import locate
 from wizard.decisions import TORCHVISION_FILES, Draft, Reuse
 from wizard.weights import NoReport, WeightsInquiry
@@ -61,8 +61,7 @@ def file_here(source: str) -> Path | None:
         if "://" not in source:
             return locate(source)
         if hub := hub_source(source):
-            folder = checkpoints_folder() / "hf" / hub.repo / hub.revision
-            return next((folder / name for name in (hub.file, *WEIGHT_FILES) if name and _is_file(folder / name)), None)
+            return cached_weights(hub)
     except (WeightsError, OSError, ValueError):
         return None
     name = TORCHVISION_FILES.get(source) or urllib.parse.unquote(urllib.parse.urlsplit(source).path).rpartition("/")[2]
