@@ -375,9 +375,18 @@ _PARALLEL = re.compile(r"^((module|_orig_mod)\.)+")  # what DistributedDataParal
 _LAST_LAYER = re.compile(r"^(fc|heads\.head|head(?:\.1)?|classifier(?:\.(\d+))?)\.(?:weight|bias)$")
 
 
+def unwrapped(keys: Iterable[str]) -> dict[str, str]:
+    """Each key without what has been put in front of all: by DistributedDataParallel, torch.compile, and "model." by
+    Lightning and by PySlowFast around PyTorchVideo's networks."""
+    bare = {key: _PARALLEL.sub("", key) for key in keys}
+    if all(key.startswith("model.") for key in bare.values()):
+        bare = {source: _PARALLEL.sub("", key.removeprefix("model.")) for source, key in bare.items()}
+    return bare
+
+
 def translate(keys: Iterable[str]) -> tuple[str, dict[str, str]]:
     """The dialect's name, and for each key what we call it."""
-    bare = {key: _PARALLEL.sub("", key) for key in keys}
+    bare = unwrapped(keys)
     dialect = next((d for d in DIALECTS if any(re.search(d.mark, key) for key in bare.values())), DIALECTS[-1])
     last = _last_layer(bare.values()) if dialect.name == "torchvision names" else ""
     names = {}

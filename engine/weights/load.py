@@ -36,6 +36,7 @@ from engine.weights.dialects import (
     joint,
     resnet_in,
     translate,
+    unwrapped,
 )
 from engine.weights.fetch import Progress, checkpoints_folder, hash_in_name, mirror_of
 from engine.weights.from_images import is_image_kernel_of, made_from_image
@@ -174,7 +175,9 @@ def _plan(
     if isinstance(model, TransformersRecognizer):
         dialect, names = model.names_of(tensors)
     elif isinstance(model.backbone, TimmBackbone):
-        dialect, names = "timm names", model.backbone.names_of(tensors)
+        bare = unwrapped(tensors)
+        of_timm = model.backbone.names_of(bare.values())
+        dialect, names = "timm names", {source: of_timm[key] for source, key in bare.items()}
     else:
         tensors = _with_joint_attention(tensors)
         dialect, names = translate(tensors)

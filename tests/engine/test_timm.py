@@ -112,7 +112,8 @@ def test_mmactions_file_and_our_own(timm: Any, tmp_path: Path) -> None:
         key.replace("backbone.net.", "backbone.").replace("head.fc.", "cls_head.fc_cls."): value
         for key, value in trained.items()
     }
-    for number, state in enumerate((of_mmaction, trained)):
+    of_lightning = {f"model.{key}": value for key, value in of_mmaction.items()}
+    for number, state in enumerate((of_mmaction, trained, of_lightning)):
         torch.save({"state_dict": state}, tmp_path / f"{number}.pth")
         model = build_model(recipe)
         load_weights(model, str(tmp_path / f"{number}.pth"), recipe)

@@ -207,6 +207,13 @@ def test_what_parallel_and_compiled_models_put_in_front() -> None:
     assert list(wrapped.values()) == list(plain.values())
 
 
+def test_what_lightning_puts_in_front() -> None:
+    keys = (NAMES / "pytorchvideo_slow.txt").read_text().split()
+    dialect, plain = translate(keys)
+    for front in ("model.", "module.model.", "model.module."):
+        assert translate([front + key for key in keys]) == (dialect, {front + key: plain[key] for key in keys})
+
+
 def test_wrappers() -> None:
     state = {"x": 1}
     for document in (state, {"state_dict": state}, {"model_state": state, "epoch": 1}, {"model": state}):
