@@ -32,8 +32,10 @@ def results(left: Summary, right: Summary) -> list[Row]:
 
 
 def recipe_changes(left: RunFolder, right: RunFolder) -> dict[str, tuple[Any, Any]]:
-    """ "schedule.lr" → its value in each run's recipe, for each key that differs. Raises RecipeError."""
-    return changes(load_recipe(left.recipe), load_recipe(right.recipe))
+    """ "schedule.lr" → its value in each run's recipe, for each key that differs; where runs are put changes none.
+    Raises RecipeError."""
+    changed = changes(load_recipe(left.recipe), load_recipe(right.recipe))
+    return {key: pair for key, pair in changed.items() if key != "run.output"}
 
 
 def recipe_rows(changed: dict[str, tuple[Any, Any]]) -> list[Row]:
@@ -49,9 +51,10 @@ def verdict(left: FollowedRun, right: FollowedRun) -> str:
         return why
     name, share = metric_name(ours.key_metric), ours.key - theirs.key
     if round(100 * share, 1) == 0:
-        return f"Both reached the same {name}."
+        return f"Both reached the same {name}.{_caution(left, right)}"
+    points = f"{abs(100 * share):.1f} points of {name}{_in_clips(left, share)}"
     ahead = left if share > 0 else right
-    return f"{run_name(ahead.folder)} is ahead by {abs(100 * share):.1f} points of {name}{_in_clips(left, share)}."
+    return f"{run_name(ahead.folder)} is ahead by {points}.{_caution(left, right)}"
 
 
 def other_run(left: FollowedRun, right: FollowedRun) -> str:
@@ -105,10 +108,14 @@ def _why_not_comparable(left: FollowedRun, right: FollowedRun) -> str:
         return f"They are measured by different metrics, {names}, which do not compare."
     if ours and theirs and sorted(ours.classes) != sorted(theirs.classes):
         return "Their classes differ, so their results do not compare."
-    hashes = _validation_clips(left.folder), _validation_clips(right.folder)
-    if all(hashes) and hashes[0] != hashes[1]:
-        return "They were validated on different clips, so their results compare only roughly."
     return ""
+
+
+def _caution(left: FollowedRun, right: FollowedRun) -> str:
+    """The list that is hashed has paths: a dataset that was moved is another one too."""
+    hashes = _validation_clips(left.folder), _validation_clips(right.folder)
+    differ = all(hashes) and hashes[0] != hashes[1]
+    return " Their validation clips differ, or lie elsewhere: compare with care." if differ else ""
 
 
 def _validation_clips(run: RunFolder) -> str:
