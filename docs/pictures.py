@@ -6,7 +6,9 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from textual.app import App
 
@@ -18,13 +20,16 @@ HERE = Path(__file__).parent
 SIZE = (120, 36)
 
 
-async def photograph(app: App, name: str, *keys: str) -> None:
+async def photograph(app: App, name: str, *keys: str, ready: Callable[[], Any] = lambda: True) -> None:
+    """ready: what is waited for after the last key."""
     if name not in (sys.argv[2:] or [name]):
         return
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(2.0)  # the videos are counted, the log is read
         for key in keys:
             await pilot.press(key)
+            await pilot.pause(0.5)
+        while not ready():
             await pilot.pause(0.5)
         app.save_screenshot(f"{name}.svg", str(HERE))
 
@@ -38,7 +43,10 @@ async def main(demo: Path) -> None:
     await photograph(WizardApp(videos), "wizard-head", "ctrl+n")
     await photograph(WizardApp(videos), "wizard-weights", "ctrl+n", "ctrl+n")
     await photograph(WizardApp(videos), "wizard-schedule", "ctrl+n", "ctrl+n", "ctrl+n")
-    await photograph(WizardApp(videos), "wizard-review", "ctrl+n", "ctrl+n", "ctrl+n", "ctrl+n")
+    steps = ["ctrl+n"] * 4
+    app = WizardApp(videos)
+    await photograph(app, "wizard-review", *steps, "m", ready=lambda: app.wizard.measured.estimate)
+    await photograph(WizardApp(videos), "wizard-differences", *steps, "d")
     await photograph(WatchApp(runs[-1]), "dashboard")
     await photograph(WatchApp(runs[-1]), "dashboard-compare", "c", *"scratch", "enter", "m")
 

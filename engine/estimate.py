@@ -3,8 +3,8 @@
 Sets up as a run does: the real clips in real worker processes, the real model on the real device. Only the weights are
 random, since they change no time, and the learning rate is 0. RECIPE is a file, or `-` for TOML on stdin.
 
-Says on stdout, a JSON document a line, what it is doing ({"doing": …, "steps": …}) and last what it found: a
-`Measurement` ({"measurement": …}) or what is wrong ({"error": …, "exit_code": …}).
+Says on stdout, a JSON document a line, what it is doing ({"doing": …, "steps": …, "seconds": … of one}) and last what
+it found: a `Measurement` ({"measurement": …}) or what is wrong ({"error": …, "exit_code": …}).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _training_pass(training: Training, tell: Tell, seconds: float) -> tuple[Pass
     training.epoch = max(1, training.recipe.schedule.unfreeze_at_epoch)  # the epochs that need the most
     training.step = (training.epoch - 1) * training.steps_per_epoch
     warm_up = 1 if training.device.type == "cpu" and not recipe.run.compile else 3
-    tell("starting the worker processes" if workers else "decoding the first clips")
+    tell("the first step, the slowest")
     began, skipped = stopwatch.now(), 0
     for batch in _endless(training, loader):
         skipped += len(batch.skipped)
@@ -119,7 +119,7 @@ def _training_pass(training: Training, tell: Tell, seconds: float) -> tuple[Pass
         if len(stopwatch) == warm_up:
             stopwatch.forget()
             warm_up, began = 0, stopwatch.now()
-        tell("training steps", steps=len(stopwatch))
+        tell("training steps", steps=len(stopwatch), seconds=stopwatch.last)
         if warm_up or len(stopwatch) < LEAST_STEPS:
             continue
         if stopwatch.now() - began >= seconds or (stopwatch.is_steady() and dataset.clips_timed >= _STEADY_CLIPS):
@@ -198,6 +198,7 @@ class _Stopwatch:
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter):
         self._device, self.now = device, clock
         self._steps: list[tuple[float, int]] = []  # seconds, clips
+        self.last = 0.0  # seconds of the last one
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -208,8 +209,9 @@ class _Stopwatch:
     def end(self, clips: int) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        self.last = self.now() - self._began
         if clips:
-            self._steps.append((self.now() - self._began, clips))
+            self._steps.append((self.last, clips))
 
     def forget(self) -> None:
         self._steps.clear()
@@ -350,7 +352,7 @@ def _recipe(source: str) -> Recipe:
         raise RecipeError(f"stdin: this is not TOML: {error}.") from None
 
 
-def _say_what_goes_on(doing: str, **more: int) -> None:
+def _say_what_goes_on(doing: str, **more: float) -> None:
     _say({"doing": doing, **more})
 
 

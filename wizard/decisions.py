@@ -964,7 +964,7 @@ def _sources(draft: Draft) -> tuple[str, str]:
 
 
 def _infer_pace(draft: Draft) -> Answer:
-    return Answer("standard", "as long as the tutorial would take")
+    return Answer("standard", "as the tutorial")
 
 
 def _infer_batch_size(draft: Draft) -> Answer:
@@ -1030,12 +1030,12 @@ def _infer_freeze(draft: Draft) -> Answer:
 
         clips = f"{draft.clips_a_class:.0f} clips a class"
         if draft.clips_a_class < FROZEN_BELOW and order_matters(draft):
-            return Answer("stages:2", f"{clips} are few, and order is for the later stages to learn")
+            return Answer("stages:2", f"{clips}: only the later stages learn")
         if draft.clips_a_class < FROZEN_BELOW:
-            return Answer("backbone", f"{clips} teach a new head, not a network")
+            return Answer("backbone", f"only {clips}")
         if draft.clips_a_class < FEW_CLIPS:
-            return Answer(usual, f"{clips} are few: freeze more if it overfits")
-    return Answer(usual, "the whole network adapts" if usual == "none" else "as in the preset")
+            return Answer(usual, f"{clips} are few")
+    return Answer(usual, "all of it adapts" if usual == "none" else "as in the preset")
 
 
 def _infer_warmup(draft: Draft) -> Answer:

@@ -79,8 +79,9 @@ class Measuring:
         """Wait for what it finds; tell hears what it is doing. Raises the FtwizError that it ends with."""
         for said in self._said():
             if "doing" in said:
-                steps = f": {said['steps']}" if said.get("steps") else ""
-                tell(f"{said['doing']}{steps}")
+                steps = f": {said['steps']} done" if "steps" in said else ""
+                each = f", {short(said['seconds'])} each" if "seconds" in said else ""
+                tell(f"{said['doing']}{steps}{each}")
             elif "measurement" in said:
                 return measurement_of(said["measurement"])
             else:

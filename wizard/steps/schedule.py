@@ -23,7 +23,7 @@ class ScheduleStep(Step):
     DEFAULT_CSS = """
     ScheduleStep {
         #arithmetic { height: auto; margin-top: 1; }
-        Curve { height: 10; margin-top: 1; }
+        Curve { height: 1fr; min-height: 8; max-height: 18; margin-top: 1; }
     }
     """
     name_of_decision = "schedule"
