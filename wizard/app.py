@@ -490,6 +490,8 @@ class WizardScreen(Screen[None]):
     def _bring_what_was_measured_up_to_date(self, problems: Mapping[str, str]) -> None:
         """More epochs need no other measurement, a larger batch does."""
         self.draft.remark = ""
+        if self._measuring and self.draft.found is None:
+            self._stop_measuring()  # of other data
         if problems or not self._measured_recipe:
             return
         from engine.forecast import is_measured_by
