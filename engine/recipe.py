@@ -183,6 +183,11 @@ class Model(Table):
     """Dense clips (clip_len above 0): every so many-th frame. A video that is too short is repeated."""
     shift_div: int = Field(default=8, ge=2)
     """tsm: one part in so many of the channels moves one frame back, another one forward."""
+    non_local: Literal[
+        "none", "gaussian", "embedded_gaussian", "scaled_embedded_gaussian", "dot_product"
+    ] = "none"  # fmt: skip
+    """tsm, i3d, slowonly with a ResNet: blocks in which all places of all frames exchange what they see, and how they
+    are compared (behind every other block of the second and third stage)."""
     resample_rate: int = Field(default=8, ge=1)
     """slowfast: the slow pathway sees every so many-th frame of the clip."""
     speed_ratio: int = Field(default=8, ge=1)
@@ -234,6 +239,14 @@ class Model(Table):
         if clip_len and info.data.get("modality") == "flow":
             raise ValueError("flow is taken from segments of the video, not in dense clips; set it to 0")
         return clip_len
+
+    @field_validator("non_local")
+    @classmethod
+    def _some_have_non_local_blocks(cls, non_local: str, info: ValidationInfo) -> str:
+        recognizer = info.data.get("recognizer")
+        if non_local != "none" and recognizer not in ("tsm", "i3d", "slowonly", None):
+            raise ValueError(f"{recognizer} has no non-local blocks; tsm, i3d and slowonly have")
+        return non_local
 
     @field_validator("mean", "std")
     @classmethod
@@ -414,6 +427,9 @@ class Schedule(Table):
     """CutMix's alpha: a rectangle of a clip comes from its neighbour in the batch. 0: never."""
     freeze: str = Field(default="none", pattern=r"^(none|stem|stages:[1-9]\d*|backbone)$")
     """What keeps its pretrained weights: none, the stem, the stem and the first N stages (stages:2), the backbone."""
+    freeze_batch_norm: bool = False
+    """Scale and offset of batch normalisation keep their pretrained values in every epoch; with model.norm_eval its
+    statistics do too."""
     unfreeze_at_epoch: int = Field(default=0, ge=0)
     """The epoch from which everything learns again. 0: what is frozen stays frozen."""
     lora: int = Field(default=0, ge=0)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
@@ -20,7 +20,8 @@ from engine.lora import is_correction
 
 def set_frozen(model: nn.Module, schedule: recipe.Schedule, epoch: int) -> None:
     """What is frozen in an epoch gets no gradients and computes as in evaluation: no dropout, and batch normalisation
-    with its pretrained statistics. Call it after `model.train()`, at the start of every epoch."""
+    with its pretrained statistics. With freeze_batch_norm, that gets no gradients either. Call it after
+    `model.train()`, at the start of every epoch."""
     prefixes = frozen_parts(model, schedule) if is_frozen_at(schedule, epoch) else ()
     for name, parameter in model.named_parameters():
         is_corrected = schedule.lora > 0 and _is_in(name, ("backbone",)) and not is_correction(name)
@@ -28,6 +29,8 @@ def set_frozen(model: nn.Module, schedule: recipe.Schedule, epoch: int) -> None:
     for name, module in model.named_modules():
         if _is_in(name, prefixes):
             module.eval()
+        if schedule.freeze_batch_norm and isinstance(module, _BatchNorm):
+            module.requires_grad_(False)
 
 
 def is_frozen_at(schedule: recipe.Schedule, epoch: int) -> bool:

@@ -180,6 +180,7 @@ CLIPS_OF = {
     },
     "csn-ir-r152-kinetics400": KINETICS | {
         "model.recognizer": "csn", "model.backbone": "ir-resnet152", "model.clip_len": 32, "model.norm_eval": True,
+        "schedule.freeze_batch_norm": True,
         "dataset.crop": "random_resized", "schedule.epochs": 58, "schedule.batch_size": 12, "schedule.lr": 5e-4,
         "schedule.lr_batch_size": 96, "schedule.lr_policy": "step", "schedule.warmup_epochs": 16.0,
         "schedule.milestones": (32, 48),

@@ -38,6 +38,7 @@ DIFFERS = {
     "mvit-l-something-v2": {
         *_MVIT_OF_PYSLOWFAST, "dataset.short_side", "dataset.frame_size", "run.test_short_side",
     },
+    "slowonly-r50-nl-embedded-gaussian-4x16-kinetics400": {"schedule.epochs"},
     "tsm-mobilenetv2-kinetics400": {"weights.backbone"},
     "tsm-r50-16f-something-v2": {"run.test_segments"},  # 8 there, for a model of 16
     "videomae-b-kinetics400": _ONLY_TESTS,
@@ -199,6 +200,7 @@ def _network(recipe: Recipe) -> tuple[tuple[str, Any], ...]:
     """The settings that tensors depend on, so that each network is built once."""
     model = recipe.model
     settings = {"recognizer": model.recognizer, "backbone": model.backbone, "style": model.style}
+    settings["non_local"] = model.non_local
     if model.modality == "flow":
         settings |= {"modality": "flow", "flow_length": model.flow_length}
     if model.recognizer == "slowfast":

@@ -44,7 +44,7 @@ def _shifted_resnet(backbone: Section, draft: Draft) -> None:
     backbone.expect("shift_place", "blockres")
     backbone.expect("temporal_pool", False)
     backbone.without_influence("num_segments")
-    _no_non_local(backbone)
+    _non_local(backbone, draft, first=0)
 
 
 def _shifted_mobilenet(backbone: Section, draft: Draft) -> None:
@@ -79,6 +79,7 @@ def _c2d(backbone: Section, draft: Draft) -> None:
 
 
 def _slowonly(backbone: Section, draft: Draft) -> None:
+    _non_local(backbone, draft, first=0)
     _resnet3d(backbone, draft)
     _plain_convolutions(backbone)
     backbone.expect("lateral", False)
@@ -90,6 +91,7 @@ def _slowonly(backbone: Section, draft: Draft) -> None:
 
 
 def _i3d(backbone: Section, draft: Draft) -> None:
+    _non_local(backbone, draft, first=1)
     _resnet3d(backbone, draft)
     _plain_convolutions(backbone)
     backbone.expect("conv1_kernel", (5, 7, 7), missing=(3, 7, 7))
@@ -149,7 +151,8 @@ def _csn(backbone: Section, draft: Draft) -> None:
     draft.set("model.backbone", f"{mode}-resnet{depth}", f"{backbone.name('bottleneck_mode')}, depth")
     backbone.part("conv_cfg").expect("type", "Conv3d")
     _batch_norm(backbone, eps=1e-3)
-    backbone.expect("bn_frozen", False, why="scale and offset of batch normalisation learn here, also with norm_eval")
+    if backbone.take("bn_frozen", False) and backbone.values.get("norm_eval"):  # without which it has no influence
+        draft.set("schedule.freeze_batch_norm", True, backbone.name("bn_frozen"))
     backbone.expect("conv1_kernel", (3, 7, 7))
     backbone.expect("conv1_stride_t", 1)
     backbone.expect("pool1_stride_t", 1)
@@ -309,6 +312,30 @@ def _batch_norm(backbone: Section, eps: float = 1e-5) -> None:
     norm.expect("type", "BN", "BN2d", "BN3d", why="each GPU normalises its own clips here")
     norm.expect("requires_grad", True)
     norm.expect("eps", eps)
+
+
+# Which blocks of a ResNet-50 have a non-local one behind them: every other one of two stages, from the first or second.
+_NON_LOCAL = {
+    first: ((0, 0, 0), *(tuple((number + first + 1) % 2 for number in range(count)) for count in (4, 6)), (0, 0, 0))
+    for first in (0, 1)
+}
+
+
+def _non_local(backbone: Section, draft: Draft, first: int) -> None:
+    if not backbone.values.get("non_local") or backbone.values["non_local"] in ((0, 0, 0, 0), [0, 0, 0, 0]):
+        _no_non_local(backbone)
+        return
+    backbone.expect("non_local", _NON_LOCAL[first], why="they follow every other block of the middle stages here")
+    settings = backbone.part("non_local_cfg")
+    mode = settings.take("mode", "embedded_gaussian")
+    if mode == "embedded_gaussian" and settings.take("use_scale", True):  # which the others have not
+        draft.set("model.non_local", "scaled_embedded_gaussian", settings.name("mode, use_scale"))
+    else:
+        draft.set("model.non_local", mode, settings.source("mode"))
+    settings.expect("sub_sample", True, missing=False)
+    settings.expect("reduction", 2)
+    settings.without_influence("use_scale", "conv_cfg")
+    _batch_norm(settings)
 
 
 def _no_non_local(backbone: Section) -> None:

@@ -142,5 +142,8 @@ def _kind_of(item: Any) -> str:
 
 def _same(value: Any, other: Any) -> bool:
     """Lists and tuples mean the same in a config."""
-    value, other = (tuple(side) if isinstance(side, list) else side for side in (value, other))
-    return bool(value == other)
+    return bool(_with_tuples(value) == _with_tuples(other))
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list | tuple) else value

@@ -17,6 +17,7 @@ from torch import nn
 
 from engine import recipe
 from engine.errors import RecipeError
+from engine.model.non_local import insert_non_local
 
 Triple = tuple[int, int, int]  # time, height, width
 MakeConv = Callable[..., nn.Module]
@@ -161,7 +162,9 @@ class ResNet3d(nn.Module):
 
 def slowonly(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of SlowOnly: the slow pathway of SlowFast alone. It never halves the time."""
-    return ResNet3d(depth_of(model), SLOWONLY, caffe=model.style == "caffe")
+    network = ResNet3d(depth_of(model), SLOWONLY, caffe=model.style == "caffe")
+    insert_non_local(network, model)
+    return network
 
 
 def i3d(model: recipe.Model, frame_size: int) -> nn.Module:
@@ -169,7 +172,9 @@ def i3d(model: recipe.Model, frame_size: int) -> nn.Module:
     resnet, _, kind = model.backbone.partition("-")
     layouts = {"": I3D, "heavy": I3D_HEAVY, "8x8": I3D_8X8}
     plain = model.model_copy(update={"backbone": resnet if kind in layouts else model.backbone})
-    return ResNet3d(depth_of(plain), layouts[kind], caffe=model.style == "caffe")
+    network = ResNet3d(depth_of(plain), layouts[kind], caffe=model.style == "caffe")
+    insert_non_local(network, model, first=1)
+    return network
 
 
 def initialise(network: nn.Module) -> None:

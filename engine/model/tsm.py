@@ -13,6 +13,7 @@ from torch import nn
 from engine import recipe
 from engine.errors import RecipeError
 from engine.head import ClassificationHead
+from engine.model.non_local import insert_non_local
 from engine.model.tsn import TSN
 from engine.torchvision_schemas import torchvision
 
@@ -34,6 +35,7 @@ class TSM(TSN):
             )
         self.segments = model.segments
         insert_shift(backbone, model.segments, model.shift_div)
+        insert_non_local(backbone, model, over_segments=True)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Normalised frames [B, T, C, H, W], T = segments → logits [B, num_classes]."""

@@ -101,6 +101,11 @@ DIALECTS = (
             _CLS_HEAD,
             (r"^(?=(conv1|layer\d|slow_path|fast_path)\.)", "backbone."),  # a backbone published alone
             (r"\.conv\.net\.", ".conv."),  # TSM wraps what it shifts
+            (r"\.block\.conv", ".conv"),  # and blocks that a non-local one follows
+            (r"\.block\.downsample\.", ".downsample."),
+            (r"\.non_local_block\.(g|phi|theta)\.(0\.)?conv\.", r".non_local_block.\1."),
+            (r"\.non_local_block\.conv_out\.conv\.", ".non_local_block.out."),
+            (r"\.non_local_block\.conv_out\.bn\.", ".non_local_block.norm."),
             # X3D; its head has a layer that does not depend on the classes
             (r"^cls_head\.fc1\.", "backbone.fc1."),
             (r"^cls_head\.fc2\.", "head.fc."),

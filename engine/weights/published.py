@@ -249,6 +249,22 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 73.38, 32.88, 24.33, 97,
     ),
     _row(
+        "TSM ResNet-50 NL dot product", "tsm-r50-nl-dot-product-kinetics400",
+        _mm1("tsm/tsm_imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e_kinetics400-rgb", "20220831-108bfde5"),
+        "Kinetics-400", 74.49, 61.3, 31.68, 126,
+    ),
+    _row(
+        "TSM ResNet-50 NL embedded", "tsm-r50-nl-embedded-gaussian-kinetics400",
+        _mm1("tsm/tsm_imagenet-pretrained-r50-nl-embedded-gaussian_8xb16-1x1x8-50e_kinetics400-rgb",
+             "20220831-35eddb57"),
+        "Kinetics-400", 74.34, 61.3, 31.68, 126,
+    ),
+    _row(
+        "TSM ResNet-50 NL Gaussian", "tsm-r50-nl-gaussian-kinetics400",
+        _mm1("tsm/tsm_imagenet-pretrained-r50-nl-gaussian_8xb16-1x1x8-50e_kinetics400-rgb", "20220831-7e54dacf"),
+        "Kinetics-400", 73.66, 59.06, 28.01, 112,
+    ),
+    _row(
         "TSM ResNet-50, 16 frames", "tsm-r50-16f-ucf101",
         _mm0("tsm/tsm_k400_pretrained_r50_1x1x16_25e_ucf101_rgb", "20210630-8df9c358"),
         "UCF101", 94.58, 65.92, 23.71, 95,
@@ -349,6 +365,22 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 73.47, 43.5, 28.04, 112,
     ),
     _row(
+        "I3D ResNet-50 NL dot product", "i3d-r50-nl-dot-product-kinetics400",
+        _mm1("i3d/i3d_imagenet-pretrained-r50-nl-dot-product_8xb8-32x2x1-100e_kinetics400-rgb", "20220812-8e1f2148"),
+        "Kinetics-400", 74.8, 59.3, 35.4, 141,
+    ),
+    _row(
+        "I3D ResNet-50 NL embedded", "i3d-r50-nl-embedded-gaussian-kinetics400",
+        _mm1("i3d/i3d_imagenet-pretrained-r50-nl-embedded-gaussian_8xb8-32x2x1-100e_kinetics400-rgb",
+             "20220812-afd8f562"),
+        "Kinetics-400", 74.73, 59.3, 35.4, 141,
+    ),
+    _row(
+        "I3D ResNet-50 NL Gaussian", "i3d-r50-nl-gaussian-kinetics400",
+        _mm1("i3d/i3d_imagenet-pretrained-r50-nl-gaussian_8xb8-32x2x1-100e_kinetics400-rgb", "20220812-0c5cbf5a"),
+        "Kinetics-400", 73.97, 56.5, 31.72, 127,
+    ),
+    _row(
         "SlowOnly ResNet-101", "slowonly-r101-kinetics400",
         _mm1("slowonly/slowonly_r101_8xb16-8x8x1-196e_kinetics400-rgb", "20220901-e6281431"),
         "Kinetics-400", 76.28, 112, 60.36, 241,
@@ -373,6 +405,12 @@ PUBLISHED: tuple[Published, ...] = (
         "SlowOnly ResNet-50 ImageNet", "slowonly-r50-imagenet-kinetics400",
         _mm1("slowonly/slowonly_imagenet-pretrained-r50_8xb16-8x8x1-steplr-150e_kinetics400-rgb", "20220901-df42dc84"),
         "Kinetics-400", 75.96, 54.75, 32.45, 130,
+    ),
+    _row(
+        "SlowOnly ResNet-50 NL embedded, 4 frames", "slowonly-r50-nl-embedded-gaussian-4x16-kinetics400",
+        _mm1("slowonly/slowonly_r50-in1k-pre-nl-embedded-gaussian_8xb16-4x16x1-steplr-150e_kinetics400-rgb",
+             "20220901-cf739c75"),
+        "Kinetics-400", 74.84, 43.23, 39.81, 159,
     ),
     _row(
         "SlowOnly ResNet-50 OmniSource", "slowonly-r50-omnisource-kinetics400",
@@ -477,9 +515,49 @@ PUBLISHED: tuple[Published, ...] = (
         "Kinetics-400", 73.3, 2.97, 3.79, 15,
     ),
     _row(
+        "CSN ip ResNet-152", "csn-ip-r152-kinetics400",
+        f"{_ZOO}/recognition/csn/vmz/"
+        "vmz_ipcsn_ig65m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-c3be9793.pth",
+        "Kinetics-400", 82.68, 109.9, 33.02, 132,
+    ),
+    _row(
+        "CSN ip ResNet-152 from scratch", "csn-ip-r152-scratch-kinetics400",
+        f"{_ZOO}/recognition/csn/vmz/"
+        "vmz_ipcsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-d565828d.pth",
+        "Kinetics-400", 77.8, 109.9, 33.02, 132,
+    ),
+    _row(
+        "CSN ip ResNet-152 Sports-1M", "csn-ip-r152-sports1m-kinetics400",
+        f"{_ZOO}/recognition/csn/vmz/"
+        "vmz_ipcsn_sports1m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-3367437a.pth",
+        "Kinetics-400", 79.07, 109.9, 33.02, 132,
+    ),
+    _row(
+        "CSN ir ResNet-152 frozen norms", "csn-ir-r152-bnfrozen-kinetics400",
+        _mm1("csn/ircsn_ig65m-pretrained-r152-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb", "20220811-7d1dacde"),
+        "Kinetics-400", 82.84, 97.63, 29.7, 119,
+    ),
+    _row(
         "CSN ir ResNet-152", "csn-ir-r152-kinetics400",
         _mm1("csn/ircsn_ig65m-pretrained-r152_8xb12-32x2x1-58e_kinetics400-rgb", "20220811-c7a3cc5b"),
         "Kinetics-400", 82.87, 97.63, 29.7, 119,
+    ),
+    _row(
+        "CSN ir ResNet-152 from scratch", "csn-ir-r152-scratch-kinetics400",
+        f"{_ZOO}/recognition/csn/vmz/"
+        "vmz_ircsn_from_scratch_r152_32x2x1_180e_kinetics400_rgb_20210617-5c933ae1.pth",
+        "Kinetics-400", 76.53, 97.63, 29.7, 119,
+    ),
+    _row(
+        "CSN ir ResNet-152 Sports-1M", "csn-ir-r152-sports1m-kinetics400",
+        f"{_ZOO}/recognition/csn/vmz/"
+        "vmz_ircsn_sports1m_pretrained_r152_32x2x1_58e_kinetics400_rgb_20210617-b9b10241.pth",
+        "Kinetics-400", 78.57, 97.63, 29.7, 119,
+    ),
+    _row(
+        "CSN ir ResNet-50", "csn-ir-r50-kinetics400",
+        _mm1("csn/ircsn_ig65m-pretrained-r50-bnfrozen_8xb12-32x2x1-58e_kinetics400-rgb", "20220811-44395bae"),
+        "Kinetics-400", 79.44, 55.9, 13.13, 52,
     ),
     _row(
         "Video Swin, base", "swin3d-b-kinetics400",

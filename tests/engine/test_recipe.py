@@ -128,6 +128,8 @@ def any_document(draw: st.DrawFn) -> dict[str, Any]:
         of_frames.update({key: of_frames[key][:2] for key in ("mean", "std") if key in of_frames})
     if of_frames.get("recognizer") == "transformers":  # of a run: it needs the folder no more
         of_frames |= {"backbone": "models/vivit", "backbone_config": '{"model_type": "vivit"}'}
+    if document["model"].get("recognizer", "tsn") not in ("tsm", "i3d", "slowonly"):
+        document["model"].pop("non_local", None)
     sizes = document["dataset"]
     if "frame_size" in sizes or "short_side" in sizes:
         sizes["frame_size"], sizes["short_side"] = sorted([sizes.get("frame_size", 224), sizes.get("short_side", 256)])
@@ -284,9 +286,9 @@ def test_a_circle_of_extends_is_named(write: Write) -> None:
 
 
 def test_a_missing_parent_is_named_with_the_nearest_preset(write: Write) -> None:
-    write('# mine\nextends = "tsn-r50-kinetics"\n')
+    write('# mine\nextends = "tsn-r50-kinetic400"\n')
     assert the_problem("recipe.toml") == (
-        'recipe.toml:2: extends = "tsn-r50-kinetics" is neither a file nor a preset; '
+        'recipe.toml:2: extends = "tsn-r50-kinetic400" is neither a file nor a preset; '
         'did you mean the preset "tsn-r50-kinetics400"?'
     )
 

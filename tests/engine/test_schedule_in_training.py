@@ -233,6 +233,17 @@ def test_frozen_dropout_is_off() -> None:
     assert len(learning) > 1 and learning.pop("head.dropout") and not any(learning.values())
 
 
+def test_frozen_batch_normalisation_keeps_scale_and_offset_and_all_else_learns(
+    train: Callable[..., RunFolder], start: dict[str, torch.Tensor]
+) -> None:
+    run = train("norms", model=RESNET, schedule="freeze_batch_norm = true\nweight_decay = 0.1\nlr = 0.05")
+    after = weights(run)
+    kept = {name for name in start if torch.equal(start[name], after[name])}
+    affine = {name for name in start if ".bn" in name and name.endswith(("weight", "bias"))}
+    affine |= {name for name in start if "downsample.1." in name and name.endswith(("weight", "bias"))}
+    assert kept == affine != set()
+
+
 def test_each_stage_learns_slower_than_the_one_behind_it() -> None:
     schedule = Schedule(layer_decay=0.5, lr=1.0, lr_batch_size=0, head_lr_multiplier=3.0)
     resnet = build_model(recipe_from({"model": {"backbone": "resnet18"}, "head": {"num_classes": 2}}))

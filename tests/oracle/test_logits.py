@@ -2,6 +2,7 @@
 
 vectors/NAME.npy was written by MMAction2 1.2.0 itself (float32, CPU, eval) from the weights and frames of rule.py;
 NAME.json holds its state dict's keys and its config. Argmax would survive most mistakes, so logits are compared.
+Networks with non-local blocks are compared in float64: comparing all places with all others magnifies rounding.
 """
 
 from __future__ import annotations
@@ -48,6 +49,17 @@ MODELS = {
     "timesformer_divST": {"recognizer": "timesformer", "backbone": "divided_space_time"},
     "videomae_vit_b": {"recognizer": "videomae", "backbone": "vit_base_p16"},
     "slowfast_r50_4x16": {"recognizer": "slowfast", "backbone": "resnet50"},
+    "i3d_r50_nl_gaussian": {"recognizer": "i3d", "backbone": "resnet50", "non_local": "gaussian"},
+    "slowonly_r50_nl_embedded_gaussian": {
+        "recognizer": "slowonly",
+        "backbone": "resnet50",
+        "non_local": "scaled_embedded_gaussian",
+    },
+    "tsm_r50_nl_embedded_gaussian": {
+        "recognizer": "tsm",
+        "backbone": "resnet50",
+        "non_local": "embedded_gaussian",
+    },
 }
 
 
@@ -102,8 +114,9 @@ def difference(name: str, model: nn.Module, recipe: Recipe, videos: slice = slic
     shape = config_of(name)["input_shape"]  # [videos, segments, 3, H, W], or [videos, 1, 3, T, H, W]
     frames = make_frames(shape[0], recipe.model.frames, *shape[-2:])[videos].astype(np.float32)
     mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (recipe.model.mean, recipe.model.std))
+    dtype = {"torch.float32": torch.float32, "torch.float64": torch.float64}[config_of(name)["input_dtype"]]
     with torch.inference_mode():
-        ours = model(torch.from_numpy((frames - mean) / std)).numpy()
+        ours = model.to(dtype)(torch.from_numpy((frames - mean) / std).to(dtype)).numpy()
     theirs = np.load(VECTORS / f"{name}.npy")[videos]
     assert ours.shape == theirs.shape
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
@@ -114,7 +127,8 @@ Load = Callable[[str], tuple[nn.Module, Recipe]]
 # C3D has no normalisation, and its input is not scaled: rounding alone moves its logits by 5e-6. The vector was made on
 # a processor with AVX2; there, and on others when told to use no more than that, ours are the same bit for bit.
 ROUNDING = {"c3d": 1e-5}
-QUICK = ("tsn_r18", "tsm_mobilenet_v2", "c2d_r50", "slowonly_r50", "x3d_s", "swin_tiny_t8")
+QUICK = ("tsn_r18", "tsm_mobilenet_v2", "c2d_r50", "slowonly_r50", "x3d_s", "swin_tiny_t8",
+         "i3d_r50_nl_gaussian", "slowonly_r50_nl_embedded_gaussian", "tsm_r50_nl_embedded_gaussian")  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -300,6 +314,35 @@ def without_time_embedding(model: nn.Module) -> None:
     model.backbone.time_embed.data.zero_()  # type: ignore[union-attr, operator]
 
 
+def without_non_local_blocks(model: nn.Module) -> None:
+    for block in non_local(model):
+        block.norm.weight.data.zero_()
+        block.norm.bias.data.zero_()
+
+
+def with_the_other_scale_of_likeness(model: nn.Module) -> None:
+    """As transformers divide it, or as the paper does not."""
+    for block in non_local(model):
+        block.scale = block.g.out_channels**-0.5 if block.scale == 1 else 1.0
+
+
+def with_non_local_blocks_that_see_every_place(model: nn.Module) -> None:
+    for block in non_local(model):
+        block.thin_out = nn.Identity()
+
+
+def with_non_local_blocks_in_one_frame(model: nn.Module) -> None:
+    """Each frame's places among themselves."""
+    for block in non_local(model):
+        block.segments = 1
+
+
+def non_local(model: nn.Module) -> list[Any]:
+    found = [module for module in model.modules() if hasattr(module, "thin_out")]
+    assert len(found) == 5
+    return found
+
+
 def shifted(model: nn.Module) -> list[Any]:
     found = [module for module in model.modules() if hasattr(module, "shift_div")]
     assert found
@@ -311,6 +354,12 @@ def shifted(model: nn.Module) -> list[Any]:
     [
         pytest.param("tsm_r50", without_the_shift, marks=pytest.mark.slow),
         ("tsn_r18", with_another_eps),
+        pytest.param("i3d_r50_nl_gaussian", without_non_local_blocks, marks=pytest.mark.slow),
+        pytest.param("slowonly_r50_nl_embedded_gaussian", with_the_other_scale_of_likeness, marks=pytest.mark.slow),
+        pytest.param(
+            "slowonly_r50_nl_embedded_gaussian", with_non_local_blocks_that_see_every_place, marks=pytest.mark.slow
+        ),
+        pytest.param("tsm_r50_nl_embedded_gaussian", with_non_local_blocks_in_one_frame, marks=pytest.mark.slow),
         pytest.param("tsm_r50", shifted_the_other_way, marks=pytest.mark.slow),
         pytest.param("tsm_r50", shifted_on_the_residual_path_too, marks=pytest.mark.slow),
         pytest.param("tsm_r50", in_caffe_style, marks=pytest.mark.slow),

@@ -265,6 +265,40 @@ def test_the_nearest_preset_has_the_same_network(backbone: str, preset: str, tmp
     assert new(tmp_path, CLIPS + model).preset == (f"{preset}-kinetics400" if preset else "")
 
 
+NON_LOCAL = "non_local=((0, 0, 0), {}, (0, 0, 0)), non_local_cfg=dict(sub_sample=True{})"
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks", "settings", "expected"),
+    [
+        ("ResNet3dSlowOnly", "(1, 0, 1, 0), (1, 0, 1, 0, 1, 0)", "", "scaled_embedded_gaussian"),
+        ("ResNet3dSlowOnly", "[1, 0, 1, 0], [1, 0, 1, 0, 1, 0]", ", use_scale=False", "embedded_gaussian"),
+        ("ResNet3d", "(0, 1, 0, 1), (0, 1, 0, 1, 0, 1)", ", mode='dot_product'", "dot_product"),
+        ("ResNet3d", "(0, 1, 0, 1), (0, 1, 0, 1, 0, 1)", ", mode='gaussian'", "gaussian"),
+    ],
+)
+def test_non_local_blocks_are_carried_over(
+    kind: str, blocks: str, settings: str, expected: str, tmp_path: Path
+) -> None:
+    backbone = f"type='{kind}', depth=50, {NON_LOCAL.format(blocks, settings)}"
+    found = new(tmp_path, f"{CLIPS}model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))")
+    assert found.recipe.model.non_local == expected
+    assert "non_local" not in said(found)
+
+
+def test_non_local_blocks_at_other_places_are_told(tmp_path: Path) -> None:
+    backbone = f"type='ResNet3d', {NON_LOCAL.format('(1, 0, 1, 0), (1, 0, 1, 0, 1, 0)', ', mode=None')}"
+    found = new(tmp_path, f"{CLIPS}model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))")
+    assert "they follow every other block of the middle stages here" in said(found)
+
+
+def test_frozen_batch_normalisation_is_carried_over(tmp_path: Path) -> None:
+    backbone = "type='ResNet3dCSN', depth=50, bottleneck_mode='ir', bn_frozen=True, with_pool2=False, norm_eval={}"
+    model = "model = dict(type='Recognizer3D', backbone=dict(_delete_=True, " + backbone + "))"
+    assert new(tmp_path, CLIPS + model.format(True)).recipe.schedule.freeze_batch_norm
+    assert not new(tmp_path, CLIPS + model.format(False), "other").recipe.schedule.freeze_batch_norm
+
+
 BUILT_OTHERWISE = {
     "conv1_kernel=(3, 7, 7)": "conv1_kernel = (3, 7, 7): it is always (1, 7, 7) here",
     "pool1_stride_t=2": "pool1_stride_t = 2: it is always 1 here",
@@ -453,7 +487,7 @@ OLD_LEFT_OUT = [
     ("lr_config = dict(min_lr=1e-4)", "lr_config.min_lr = 0.0001: cosine falls to 0 here"),
     ("resume_from = 'x.pth'", "resume_from = 'x.pth': go on with a run"),
     ("precise_bn = dict(num_iters=200)", "precise_bn = dict(num_iters=200): recipes have nothing like it"),
-    ("model = dict(backbone=dict(non_local=((0, 0, 0), (1, 0, 1, 0), 0, 0)))", "there are no non-local blocks here"),
+    ("model = dict(backbone=dict(non_local=((0, 0, 0), (1, 0, 1, 0), 0, 0)))", "they follow every other block of"),
 ]
 
 
