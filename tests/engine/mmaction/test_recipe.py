@@ -255,7 +255,7 @@ def test_a_3d_network_is_carried_over(backbone: str, expected: dict[str, Any], t
 
 
 PRESETS = ["c2d-r50", "slowonly-r101", "i3d-r50", "i3d-r50-heavy", "slowfast-r50-steplr", "slowfast-r50-4x16",
-           "r2plus1d-r34-8x8", "swin3d-b", "mvit-s", "csn-ir-r152", "x3d-m", "timesformer-jointst",
+           "r2plus1d-r34-8x8", "swin3d-b", "mvit-s", "csn-ir-r50", "x3d-m", "timesformer-jointst",
            "videomae-l"]  # fmt: skip
 
 
