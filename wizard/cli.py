@@ -289,7 +289,7 @@ def weights(
     """Say what a training would reuse of a source of weights: kept, made anew, dropped. Trains nothing."""
     from wizard.load_report import show_weights
 
-    sys.exit(show_weights(source, recipe, _overrides(sets), backbone, every, as_json))
+    sys.exit(show_weights(source, recipe, sets or [], backbone, every, as_json))
 
 
 @app.command()

@@ -8,10 +8,10 @@ import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.text import Text
 
 from engine.errors import ExitCode, RecipeError
-from engine.recipe import Recipe, load_recipe, preset_names
+from engine.recipe import Recipe, load_recipe, parse_override, preset_names
 from engine.run_folder import RunFolder
 from engine.weights.published import PUBLISHED
 from engine.weights.report import COUNTER, LoadReport, TensorNote, percent, shape_text
@@ -36,11 +36,11 @@ BAR_CELLS = 24
 
 
 def show_weights(
-    source: str, recipe_name: str, overrides: Mapping[str, Any], backbone_only: bool, every_tensor: bool, as_json: bool
+    source: str, recipe_name: str, sets: Sequence[str], backbone_only: bool, every_tensor: bool, as_json: bool
 ) -> int:
     """Fetch, compare, print; returns the exit code. Raises the FtwizError that a run would end with."""
     recipe_name = recipe_name or recipe_that_goes_with(source)
-    recipe = load_recipe(recipe_name, overrides)
+    recipe = load_recipe(recipe_name, dict(parse_override(text) for text in sets))
     with _Waiting(sys.stderr) as waiting, WeightsInquiry(recipe, source, backbone_only) as inquiry:
         report = inquiry.report(waiting.show)
     if as_json:
@@ -49,7 +49,8 @@ def show_weights(
         paper = _Paper(sys.stdout)
         paper.print(report, every_tensor)
         paper.print_next("")
-        for line in _next_steps(report, recipe, recipe_name, backbone_only or not (source or recipe.weights.load_from)):
+        command = " ".join([f"ftwiz run {quoted(recipe_name)}", *(f"--set {quoted(text)}" for text in sets)])
+        for line in _next_steps(report, recipe, command, backbone_only or not (source or recipe.weights.load_from)):
             paper.print_next(line)
     return ExitCode.OK
 
@@ -76,7 +77,7 @@ def recipe_that_goes_with(source: str) -> str:
     )
 
 
-def _next_steps(report: LoadReport, recipe: Recipe, recipe_name: str, backbone_only: bool) -> Iterator[str]:
+def _next_steps(report: LoadReport, recipe: Recipe, command: str, backbone_only: bool) -> Iterator[str]:
     """The command that trains from it, and what could be kept besides."""
     weights, key = recipe.weights, "backbone" if backbone_only else "load_from"
     option = ""
@@ -84,7 +85,7 @@ def _next_steps(report: LoadReport, recipe: Recipe, recipe_name: str, backbone_o
         option = f" --set {quoted(f'weights.{key}={report.source}')}"
         if backbone_only and weights.load_from:  # which would win
             option = f" --set weights.load_from={option}"
-    yield f"Train from it: ftwiz run {quoted(recipe_name)}{option}"
+    yield f"Train from it: {command}{option}"
     if report.known_classes and report.head_change and not backbone_only and recipe.head.reuse == "same":
         yield "To keep what it knows of those classes, add: --set head.reuse=matching"
 
