@@ -347,6 +347,21 @@ def test_a_run_of_ours_with_the_same_classes_is_taken_whole(tmp_path: Path) -> N
     assert report.lines()[-1] == "the file knows 3 classes: push, pull, turn"
 
 
+def test_of_a_run_with_a_moving_average_that_is_taken(tmp_path: Path) -> None:
+    """As `ftwiz test` does; and of the checkpoint that is named, not of the best one."""
+    recipe = recipe_for()
+    run = tmp_path / "runs" / "second"
+    (run / "checkpoints").mkdir(parents=True)
+    averages = {name: trained(recipe, seed) for name, seed in (("best", 2), ("epoch-005", 3))}
+    for name, average in averages.items():
+        state = {"model": trained(recipe), "average": average, "epoch": 4}
+        save_checkpoint(RunFolder(run), state, recipe, [f"{name}.pt"])
+    for name, average in averages.items():
+        model = model_for(recipe)
+        load_weights(model, f"{run}:{name}", recipe)
+        assert agree(model, average)
+
+
 @pytest.mark.parametrize("classes", [["push", "fall", "turn"], ["push", "turn", "pull"]], ids=["other", "other order"])
 def test_names_travel_ids_do_not(tmp_path: Path, classes: list[str]) -> None:
     source, state = our_checkpoint(tmp_path, ("push", "pull", "turn"))
