@@ -283,6 +283,8 @@ class WizardScreen(Screen[None]):
     @on(Answered)
     def _answered(self, event: Answered) -> None:
         before = dict(self.draft.given)
+        if event.field:
+            event.field.hear(event.text)
         self.draft.give(event.key, event.text)
         if self.draft.given != before:
             self.changed = True

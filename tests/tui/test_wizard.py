@@ -212,6 +212,20 @@ async def test_going_on_without_data_says_what_is_missing() -> None:
         assert problem(pilot, "data") == "✗ Name the folder of the videos."
 
 
+async def test_keys_that_come_faster_than_they_are_dealt_with_are_not_lost(work: Path) -> None:
+    async with WizardApp().run_test(size=SMALL) as pilot:
+        control = field(pilot, "data").control
+        assert isinstance(control, Input)
+        for text in ("m", "mov", "", "moves"):
+            control.value = text
+            wizard(pilot).show()  # as when the check tells of its progress: the draft has not heard of the text yet
+            assert control.value == text
+        await found(pilot)
+        assert control.value == "moves"
+        wizard(pilot)._browsed(work / "elsewhere")  # chosen in the tree
+        await until(pilot, lambda: control.value == "elsewhere")
+
+
 async def test_a_folder_that_is_not_there_or_holds_nothing(work: Path) -> None:
     (work / "empty").mkdir()
     async with WizardApp(Path("gone")).run_test(size=SMALL) as pilot:

@@ -15,11 +15,11 @@ from wizard.widgets.words import Words
 
 
 class Answered(Message):
-    """The user answered a question, in the words of its input."""
+    """The user answered a question, in the words of its input. field: where, if it was typed."""
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, key: str, text: str, field: Field | None = None) -> None:
         super().__init__()
-        self.key, self.text = key, text
+        self.key, self.text, self.field = key, text, field
 
 
 class Asked(Message):
@@ -56,6 +56,7 @@ class Field(Vertical):
     def __init__(self, question: Question, broad: bool = False, suggester: Suggester | None = None) -> None:
         super().__init__(id=question.key.replace(".", "-"), classes="-broad" if broad else None)
         self.question, self.broad = question, broad
+        self._heard = ""  # the text that the draft knows of, or that was filled in from it
         self.control: Input | Choice
         if question.choices:
             self.control = Choice()
@@ -87,9 +88,16 @@ class Field(Vertical):
         self.set_class(bool(problem), "wrong")
         self.set_class(answer.given, "given")
 
+    def hear(self, text: str) -> None:
+        """The draft knows of this text now."""
+        self._heard = text
+
     def _is_being_typed(self, answer: Answer) -> bool:
-        """Someone's own words, or an input just emptied, are not tidied up under their hands."""
+        """Someone's own words, or an input just emptied, are not tidied up under their hands; least of all words that
+        the draft has not heard of yet, because keys came faster than they could be dealt with."""
         assert isinstance(self.control, Input)
+        if self.control.has_focus and self.control.value != self._heard:
+            return True
         text = self.control.value.strip()
         return self.control.has_focus and (
             parse_answer(self.question.key, text) == answer.value if answer.given else text == ""
@@ -100,11 +108,12 @@ class Field(Vertical):
             with self.prevent(Input.Changed):
                 control.value = text
             control.cursor_position = len(text)
+        self._heard = text
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(Answered(self.question.key, event.value))
+        self.post_message(Answered(self.question.key, event.value, self))
 
     @on(Choice.Changed)
     def _chosen(self, event: Choice.Changed) -> None:
