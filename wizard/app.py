@@ -34,7 +34,7 @@ from wizard.steps.weights import WeightsStep
 from wizard.terminal import EXTRA_WIDE, NARROW, WIDE, StudioApp
 from wizard.widgets.field import Answered, Asked
 from wizard.widgets.keys import KeysScreen
-from wizard.widgets.paths import FolderPicker
+from wizard.widgets.paths import FolderPicker, half_typed
 from wizard.widgets.reuse_desk import ReuseDesk
 from wizard.widgets.sidebar import NOT_YET, SEEN, WRONG, Sidebar, SidebarItem
 from wizard.widgets.words import Words
@@ -249,9 +249,14 @@ class WizardScreen(Screen[None]):
         """Something to put aside, or to bring back."""
         return bool(self.restored or self._aside or self.changed)
 
+    @property
+    def _is_half_typed(self) -> bool:
+        """A path that may still become one."""
+        return "dataset" not in self.insisted and bool(half_typed(str(self.draft.value("data"))))
+
     def _merely_missing(self, key: str) -> bool:
         """An answer that nobody has had the time to give is no mistake, until one tries to go on without it."""
-        if key == "data" and self._looking:
+        if key == "data" and (self._looking or self._is_half_typed):
             return True
         return key in ("data", "source") and not self.draft.value(key) and decision_of(key) not in self.insisted
 

@@ -193,7 +193,7 @@ DECISIONS: tuple[Decision, ...] = (
                 "dataset.val_fraction",
                 "held out",
                 "The share of clips kept aside for validation, since there is no val folder.",
-                lambda draft: draft.makes_split,
+                lambda draft: draft.makes_split and (draft.found is not None or "dataset.val_fraction" in draft.given),
             ),
             Question("dataset.flip", "mirror", applies=lambda draft: draft.found is not None),
         ),

@@ -578,9 +578,12 @@ def _frames_without_class(path: Path) -> str:
 
 def _not_recognised(path: Path) -> str:
     if loose := videos_in(path):
+        above = path.absolute().parent
+        classes = sum(bool(videos_in(above / name)) for name in subfolders(above)[:PROBES])
+        meant = f", or name {above}, which has {classes} folders of videos" if classes > 1 else ""
         return (
             f"{path} has {counted(len(loose), 'video')} directly in it but no class folders; "
-            "put each class in a folder of its own."
+            f"put each class in a folder of its own{meant}."
         )
     return _half_a_dataset(path) or (
         f"{path} is no dataset known here: looked for a folder of videos for each class, for train and val folders of "

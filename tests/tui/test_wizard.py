@@ -276,12 +276,35 @@ async def test_a_path_is_completed(work: Path) -> None:
         await found(pilot)
 
 
+async def test_tab_completes_a_path_as_a_shell_does_and_then_goes_on(work: Path) -> None:
+    (work / "movies").mkdir()
+    async with WizardApp().run_test(size=SMALL) as pilot:
+        control = field(pilot, "data").control
+        assert isinstance(control, Input)
+        await type_in(pilot, "m")
+        await pilot.press("tab")
+        assert control.value == "mov"  # so far they agree
+        await until(pilot, lambda: "Tab completes: moves   movies" in text_on_screen(pilot))
+        await pilot.pause(0.4)
+        assert problem(pilot, "data") == ""  # nobody is blamed for half a path
+        await type_in(pilot, "es")
+        await pilot.press("backspace", "tab")
+        assert control.value == "moves/"
+        await found(pilot)
+        await pilot.press("tab")
+        assert not control.has_focus and control.value == "moves/"
+        control.focus()
+        await pilot.press("backspace", "backspace", "enter")
+        await until(pilot, lambda: "does not exist" in problem(pilot, "data"))  # one wanted to go on with it
+
+
 async def test_a_folder_is_picked_from_the_tree(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+o")
         assert isinstance(pilot.app.screen, FolderPicker)
         tree = pilot.app.screen.query_one(FolderTree)
         await until(pilot, lambda: len(tree.root.children) == 1)
+        assert "moves  2 folders" in text_on_screen(pilot)
         await pilot.press("down", "enter")
         await found(pilot)
         control = field(pilot, "data").control

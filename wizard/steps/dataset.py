@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from wizard.steps.step import Step
 from wizard.terminal import EXTRA_WIDE, TALL
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount
 from wizard.widgets.field import Field
-from wizard.widgets.paths import PathSuggester
+from wizard.widgets.paths import PathSuggester, half_typed
 from wizard.widgets.words import Words
 from wizard.words import count, printable, quoted
 
@@ -39,10 +40,11 @@ or split already, as actions/train/clap/… and actions/val/clap/…
 A clip may be a folder of frames. UCF101, Kinetics, Something-Something
 and others are recognised as they come, and so are MMAction2's lists.
 
-Type the path (→ completes it), or press Ctrl+O to look around."""
+Type the path (Tab completes it), or press Ctrl+O to look around."""
 
 # Problems that the step has room for.
 MOST_PROBLEMS = 3
+MOST_FOLDERS = 12  # that are offered to go on with
 MANY = 8  # classes that may not all be in sight
 
 
@@ -128,6 +130,8 @@ class DatasetStep(Step):
         self._glimpse.show(view)
 
     def _finding(self, draft: Draft) -> Content:
+        if not draft.found and (folders := half_typed(str(draft.value("data")))):
+            return _choice_of(folders)
         if self.looking:
             return Content(f"Looking at {draft.value('data')} …")
         if not draft.found:
@@ -162,6 +166,17 @@ class DatasetStep(Step):
     def start_folder(self, draft: Draft) -> Path:
         """Where looking around begins."""
         return draft.data_path or Path.cwd()
+
+
+def _choice_of(folders: list[str]) -> Content:
+    """How a path that is being typed may go on."""
+    names = [printable(os.path.basename(folder)) for folder in folders[:MOST_FOLDERS]]
+    more = len(folders) - len(names)
+    return Content.assemble(
+        ("Tab completes: ", "$foreground 60%"),
+        "   ".join(names),
+        (f"   and {count(more, 'folder')} more" if more else "", "$foreground 60%"),
+    )
 
 
 def _line_of(problem: Problem) -> Content:

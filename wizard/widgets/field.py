@@ -11,6 +11,7 @@ from textual.widgets import Input, Label
 
 from wizard.decisions import Answer, Question, parse_answer, shown
 from wizard.widgets.choice import Choice
+from wizard.widgets.paths import PathInput
 from wizard.widgets.words import Words
 
 
@@ -62,7 +63,8 @@ class Field(Vertical):
             self.control = Choice()
             self.add_class("-choice")
         else:
-            self.control = Input(compact=True, select_on_focus=False, suggester=suggester)
+            kind = PathInput if suggester else Input
+            self.control = kind(compact=True, select_on_focus=False, suggester=suggester)
         self.control.tooltip = question.help
 
     def compose(self) -> ComposeResult:

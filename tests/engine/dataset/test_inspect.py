@@ -229,10 +229,13 @@ def test_no_folder_a_file_an_empty_folder(tmp_path: Path) -> None:
 
 
 def test_videos_without_class_folders(tmp_path: Path) -> None:
-    make(tmp_path, *(f"{n}.mp4" for n in range(14)))
-    assert refusal(tmp_path) == (
-        f"{tmp_path} has 14 videos directly in it but no class folders; put each class in a folder of its own."
+    make(tmp_path, *(f"all/jump/{n}.mp4" for n in range(14)))
+    sentence = (
+        f"{tmp_path}/all/jump has 14 videos directly in it but no class folders; put each class in a folder of its own"
     )
+    assert refusal(tmp_path / "all/jump") == f"{sentence}."
+    make(tmp_path, "all/run/1.mp4")
+    assert refusal(tmp_path / "all/jump") == f"{sentence}, or name {tmp_path}/all, which has 2 folders of videos."
 
 
 def test_something_else_says_what_was_looked_for_and_seen(tmp_path: Path) -> None:
