@@ -8,8 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 
 class KeysScreen(ModalScreen[None]):
@@ -42,8 +43,7 @@ class KeysScreen(ModalScreen[None]):
         keys: dict[tuple[str, str], list[str]] = {}
         for active in self.beneath.active_bindings.values():
             binding = active.binding
-            ours = type(active.node).__module__.startswith("wizard.")  # how to edit text goes without saying
-            if ours and active.enabled and binding.description and not binding.system:
+            if _is_ours(active.node, binding) and active.enabled and binding.description and not binding.system:
                 sentence = binding.tooltip or binding.description
                 keys.setdefault((binding.action.partition("(")[0], sentence), []).append(
                     self.app.get_key_display(binding)
@@ -52,3 +52,12 @@ class KeysScreen(ModalScreen[None]):
             Content.assemble((f"{' '.join(dict.fromkeys(names)):>18}", "bold $primary"), f"  {sentence}")
             for (_action, sentence), names in keys.items()
         ]
+
+
+def _is_ours(node: DOMNode, binding: Binding) -> bool:
+    """How to edit text goes without saying, also in an input that has a key of ours."""
+    ours = [part for part in type(node).__mro__ if part.__module__.startswith("wizard.")]
+    if not isinstance(node, Input):
+        return bool(ours)
+    declared = [own for part in ours for own in vars(part).get("BINDINGS", ())]
+    return any(isinstance(own, Binding) and own.action == binding.action for own in declared)
