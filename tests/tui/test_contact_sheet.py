@@ -190,6 +190,18 @@ async def test_the_process_is_not_started_before_it_is_needed_and_ends_with_the_
     assert process.returncode is not None
 
 
+@pytest.mark.usefixtures("shared_process")
+async def test_a_mirrored_clip_says_which_class_it_came_from(work: Path) -> None:
+    for name in ("turn left", "turn right"):
+        for number in range(3):
+            write_frames(work / "turns" / name / str(number), 4)
+    overrides = FEW_PIXELS | {"dataset.flip": 1.0}
+    async with WizardApp(work / "turns", overrides=overrides).run_test(size=SMALL) as pilot:
+        await open_sheet(pilot)
+        await until(pilot, lambda: "turn right  mirrored turn left · " in text_on_screen(pilot))
+        await until(pilot, lambda: "turn left  mirrored turn right · " in text_on_screen(pilot))
+
+
 # --- beside the questions ---------------------------------------------------------------------------------------------
 
 

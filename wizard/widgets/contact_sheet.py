@@ -89,8 +89,11 @@ class ClipView(Vertical):
         yield Words(classes="trouble")
         yield Frames()
 
+    is_waited_for = True
+
     def show(self, name: str, row: Row | None) -> None:
         """row: None while it is waited for."""
+        self.is_waited_for = row is None
         title, trouble, frames = (
             self.query_one(".title", Words),
             self.query_one(".trouble", Words),
@@ -107,7 +110,7 @@ class ClipView(Vertical):
 def _title(name: str, row: Row | None) -> Content:
     """The class that the model is told, and which clip it is."""
     seen_as = row.seen_as if row and row.seen_as else (name,)
-    parts = ["mirrored"] if row and row.mirrored else []
+    parts = [("mirrored" if name in seen_as else f"mirrored {name}")] if row and row.mirrored else []
     parts += [row.name.rpartition("/")[2]] if row and row.name else []
     return Content.assemble(
         (printable(", ".join(seen_as)), "bold"), (f"  {printable(' · '.join(parts))}", "$foreground 60%")

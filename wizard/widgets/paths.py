@@ -51,14 +51,15 @@ MOST_ENTRIES = 5000
 
 
 class PathSuggester(Suggester):
-    """Completes the last part of a path: folders, and files too where they are wanted."""
+    """Completes the last part of a path, once it is begun: folders, and files too where they are wanted."""
 
     def __init__(self, folders_only: bool = True) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self.folders_only = folders_only
 
     async def get_suggestion(self, value: str) -> str | None:
-        return next(iter(completions(value, self.folders_only)), None)
+        begun = bool(os.path.basename(value))
+        return next(iter(completions(value, self.folders_only)), None) if begun else None
 
 
 class PathInput(Input):
