@@ -519,7 +519,8 @@ class Run(Table):
     test_segments: int = Field(default=0, ge=0)
     """Test time: frames a view. 0: as many as model.segments."""
     test_clips: int = Field(default=1, ge=1)
-    """Test time, dense clips (model.clip_len): so many clips at even distances over the video."""
+    """Test time, dense clips (model.clip_len): so many clips at even distances over the video. Frames spread over the
+    video: 2 adds a clip of the first frame of each part to that of the middle ones."""
     test_crops: Annotated[Literal[1, 3, 10], BeforeValidator(_whole)] = 1
     """Test time: the centre; three along the long side; or four corners and the centre, each mirrored too."""
     test_short_side: int = Field(default=0, ge=0)

@@ -222,10 +222,10 @@ def check_test_frames(recipe: Recipe) -> None:
             f"[run] test_segments = {run.test_segments} is for frames spread over the video, but [model] clip_len = "
             f"{model.clip_len} takes dense clips; set test_segments to 0, and test_clips to how many clips."
         )
-    if run.test_clips > 1 and not model.clip_len:
+    if run.test_clips > 2 and not model.clip_len:
         raise RecipeError(
             f"[run] test_clips = {run.test_clips} is for dense clips, but this recipe spreads [model] segments over "
-            "the video; set test_clips to 1 (test_segments takes more frames), or give [model] clip_len."
+            "the video; set test_clips to 1 or 2 (test_segments takes more frames), or give [model] clip_len."
         )
     if model.recognizer != "tsn" and run.test_segments not in (0, model.segments):
         raise RecipeError(

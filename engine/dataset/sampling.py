@@ -26,11 +26,14 @@ def validation_frames(num_frames: int, model: recipe.Model) -> list[int]:
 
 
 def frames_at_test_time(num_frames: int, model: recipe.Model, run: recipe.Run) -> list[list[int]]:
-    """Test: the frames of each of run.test_clips clips; of one clip where frames are spread over the video."""
+    """Test: the frames of each of run.test_clips clips. Of two clips whose frames are spread over the video, the second
+    has the first frame of each part (MMAction2's twice_sample, after TSM's own test)."""
     if model.clip_len:
         return even_clips(num_frames, model.clip_len, model.frame_interval, run.test_clips)
     segments = run.test_segments or model.segments
-    return [_from(centre_frames(_places(num_frames, model), segments), num_frames, model)]
+    places = _places(num_frames, model)
+    clips = [centre_frames(places, segments), first_frames(places, segments)][: run.test_clips]
+    return [_from(starts, num_frames, model) for starts in clips]
 
 
 # --- spread over the video --------------------------------------------------------------------------------------------
@@ -45,6 +48,11 @@ def random_frames(num_frames: int, segments: int, rng: np.random.Generator) -> l
 def centre_frames(num_frames: int, segments: int) -> list[int]:
     """The middle frame of each part."""
     return [int((part + 0.5) * num_frames / segments) for part in range(segments)]
+
+
+def first_frames(num_frames: int, segments: int) -> list[int]:
+    """The first frame of each part."""
+    return [int(part * num_frames / segments) for part in range(segments)]
 
 
 def _places(num_frames: int, model: recipe.Model) -> int:

@@ -152,12 +152,13 @@ def _test_sampling(step: Section, kind: str, draft: Draft) -> None:
             draft.leave_out(f"{source} = {clips}", "frames spread over the video are one clip here")
     elif not dense and not frames:
         draft.leave_out(f"{source} = {clips}", "the model sees as many frames as in training")
-    draft.set("run.test_clips", clips if dense else 1, source)
+    twice = not dense and step.take("twice_sample", False)
+    draft.set("run.test_clips", clips if dense else 2 if twice else 1, step.name("twice_sample") if twice else source)
     draft.set("run.test_segments", 0 if dense else frames, source)
     if fps := step.take("target_fps"):
         draft.leave_out(f"{kind}.target_fps = {fps} in the test pipeline", "frames are taken as they are in the file")
-    if step.take("twice_sample", False):
-        draft.leave_out(f"{kind}.twice_sample in the test pipeline", "the middle frame of each part is tested here")
+    if dense and step.take("twice_sample", False):
+        draft.leave_out(f"{kind}.twice_sample in the test pipeline", "it is for frames spread over the video here")
 
 
 # --- size, crop, mirror -----------------------------------------------------------------------------------------------

@@ -231,7 +231,7 @@ def test_without_validation_clips_it_trains_and_says_so(tmp_path: Path, videos: 
             RecipeError,
             "test_segments",
         ),
-        ({"run": "test_clips = 2"}, RecipeError, r"test_clips = 2 is for dense clips"),
+        ({"run": "test_clips = 3"}, RecipeError, r"test_clips = 3 is for dense clips"),
         ({"model": "clip_len = 4", "run": "test_segments = 4"}, RecipeError, r"test_segments = 4 is for frames spread"),
         ({"run": 'device = "cuda:99"'}, DeviceError, "cuda:99"),
         ({"head": "num_classes = 5"}, DataError, "num_classes"),

@@ -72,6 +72,14 @@ def test_examples() -> None:
     assert centre_frames(3, 6) == [0, 0, 1, 1, 2, 2] == random_frames(3, 6, np.random.default_rng(0))
 
 
+def test_two_clips_of_a_spread_are_mmactions_twice_sample() -> None:
+    """SampleFrames(clip_len=1, frame_interval=1, num_clips=3, test_mode=True, twice_sample=True)."""
+    model, run = recipe.Model(segments=3), recipe.Run(test_clips=2)
+    assert frames_at_test_time(300, model, run) == [[50, 150, 250], [0, 100, 200]]
+    assert frames_at_test_time(10, recipe.Model(segments=4), run) == [[1, 3, 6, 8], [0, 2, 5, 7]]
+    assert frames_at_test_time(300, model, recipe.Run()) == [[50, 150, 250]]
+
+
 def test_the_same_generator_gives_the_same_frames() -> None:
     first, again, other = (random_frames(300, 8, np.random.default_rng(seed)) for seed in (7, 7, 8))
     assert first == again != other

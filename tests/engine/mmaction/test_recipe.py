@@ -286,6 +286,13 @@ def test_non_local_blocks_are_carried_over(
     assert "non_local" not in said(found)
 
 
+def test_frames_sampled_twice_are_two_clips_at_test_time(tmp_path: Path) -> None:
+    sampling = "dict(type='SampleFrames', clip_len=1, num_clips=3, test_mode=True, twice_sample=True)"
+    found = new(tmp_path, f"test_dataloader = dict(dataset=dict(pipeline=[{sampling}]))")
+    assert (found.recipe.run.test_clips, found.recipe.run.test_segments) == (2, 3)
+    assert "twice_sample" not in said(found)
+
+
 def test_non_local_blocks_at_other_places_are_told(tmp_path: Path) -> None:
     backbone = f"type='ResNet3d', {NON_LOCAL.format('(1, 0, 1, 0), (1, 0, 1, 0, 1, 0)', ', mode=None')}"
     found = new(tmp_path, f"{CLIPS}model = dict(type='Recognizer3D', backbone=dict(_delete_=True, {backbone}))")
