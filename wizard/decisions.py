@@ -73,6 +73,8 @@ READ_DIFFERENTLY = (
     "dataset.classes", "dataset.groups", "dataset.group_pattern", "dataset.first_label", *FRAMES,
 )  # fmt: skip
 
+SIZES = ("short_side", "frame_size")  # of the frames that a network was trained on
+
 WEIGHTS = ("weights.load_from", "weights.backbone")
 
 LOOKS_AGAIN = ("data", "annotations", *READ_DIFFERENTLY)
@@ -512,6 +514,12 @@ class Draft:
         return _INFERENCES[key](self)
 
     @property
+    def run_of_source(self) -> Recipe | None:
+        """The recipe of the run whose weights are to be started from; None for all other sources."""
+        folder = _run_folder_of(str(self.value("source"))) if self.value("start") == OWN else None
+        return _recipe_of_run(folder) if folder else None
+
+    @property
     def fitting_preset(self) -> Answer:
         """The published start that suits the data best, whatever was chosen."""
         return _fitting_preset(self)
@@ -589,6 +597,11 @@ class Draft:
             # Where the data lie is told by looking at them: they may have been changed after --set named others.
             if dot and not (self.found and key in ("dataset.root", "dataset.annotations")):
                 document.setdefault(table, {})[name] = self.value(key)
+        if (run := self.run_of_source) and self.preset == nearest_preset(run.model):
+            changes = changes_from(self.base, run)
+            document["model"] = changes.get("model", {}) | document.get("model", {})
+            sizes = {key: value for key, value in changes.get("dataset", {}).items() if key in SIZES}
+            document["dataset"] = sizes | document.get("dataset", {})
         for key in PATH_KEYS:
             table, _, name = key.partition(".")
             if name in document.get(table, {}):
@@ -894,12 +907,41 @@ def _infer_source(draft: Draft) -> Answer:
 
 
 def _infer_preset(draft: Draft) -> Answer:
-    """The model of weights of one's own is told by their name, where it is."""
-    if draft.value("start") == OWN and (named := preset_named_by(str(draft.value("source")), draft.modality)):
-        return named
+    """The model of weights of one's own is told by the run they are of, or by their name."""
+    if draft.value("start") == OWN:
+        if run := draft.run_of_source:
+            return Answer(nearest_preset(run.model), "the recipe of that run says so")
+        if named := preset_named_by(str(draft.value("source")), draft.modality):
+            return named
     if of_hugging_face(draft):
         return Answer("videomae-b-kinetics400", "Its schedule suits a transformer; the network is the one of --set.")
     return _fitting_preset(draft)
+
+
+def nearest_preset(model: Model) -> str:
+    """The preset that agrees in most; what differs is then spelt out."""
+
+    def likeness(preset: str) -> tuple[bool, bool, int]:
+        other = _preset(preset).model
+        agreeing = sum(getattr(model, key) == getattr(other, key) for key in Model.model_fields)
+        return model.recognizer == other.recognizer, model.backbone == other.backbone, agreeing
+
+    return max(presets_for(model.modality), key=likeness)
+
+
+def _run_folder_of(source: str) -> Path | None:
+    """The folder of the run that a source names or lies in; None where it is no run's."""
+    path = Path(re.sub(r":(best|last|epoch-\d+)$", "", source)).expanduser()
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path
+    return folder if source and "://" not in source and _exists(folder / "recipe.toml") else None
+
+
+@cache
+def _recipe_of_run(folder: Path) -> Recipe | None:
+    try:
+        return load_recipe(folder / "recipe.toml")
+    except RecipeError:
+        return None  # of another version of ftwiz; its model is then chosen like any other file's
 
 
 def of_hugging_face(draft: Draft) -> bool:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.recipe import preset_names
+from engine.recipe import preset_names, recipe_from, save_recipe
 from engine.weights.published import PUBLISHED
-from wizard.decisions import file_of, preset_named_by, published_for, start_keys
+from wizard.decisions import OWN, Draft, file_of, preset_named_by, published_for, start_keys
 from wizard.offers import COLUMNS, best_first, families, matching, model_offers, offer_of, ordered, published_offers
 
 
@@ -100,3 +100,27 @@ def test_a_files_name_tells_its_model(source: str, preset: str) -> None:
 @pytest.mark.parametrize("source", ["", "mine.pth", "best.pt", "epoch-005.pt", "transmission.pth"])
 def test_a_name_that_says_nothing_is_taken_for_nothing(source: str) -> None:
     assert preset_named_by(source) is None
+
+
+def test_the_model_of_a_run_is_what_its_recipe_says(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "my first"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "best.pt").write_bytes(b"PK\x03\x04")
+    trained = recipe_from(
+        {"model": {"backbone": "resnet18", "segments": 5}, "dataset": {"frame_size": 64}}, "tsm-r50-kinetics400"
+    )
+    save_recipe(trained, run / "recipe.toml")
+    for name in ("jump", "run"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        for number in range(30):
+            (tmp_path / "clips" / name / f"{number}.mp4").touch()
+    draft = Draft({"data": str(tmp_path / "clips"), "start": OWN})
+    draft.look()
+    for source in (run, f"{run}:best", run / "checkpoints" / "best.pt"):
+        draft.give("source", str(source))
+        recipe = draft.recipe()
+        assert recipe.model == trained.model
+        assert recipe.dataset.frame_size == 64
+        assert recipe.weights.load_from == str(source)
+    draft.give("preset", "slowonly-r50-kinetics400")  # the user has the last word
+    assert draft.recipe().model.backbone == "resnet50"

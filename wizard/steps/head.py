@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.content import Content
 
+from engine.errors import RecipeError
 from wizard.decisions import SCRATCH, Draft, published_for, several_classes, shown
 from wizard.steps.step import Step
 from wizard.widgets.reuse_words import knows
@@ -48,9 +49,10 @@ class HeadStep(Step):
 
 def network(draft: Draft) -> Content:
     """The network in a few lines, each with where its parameters come from."""
-    answered = {**draft.overrides, **draft.given}
-    given = {key.removeprefix("model."): value for key, value in answered.items() if key.startswith("model.")}
-    model = draft.base.model.model_copy(update=given)
+    try:
+        model = draft.recipe_as_far_as_it_goes().model
+    except RecipeError:
+        model = draft.base.model  # an impossible answer is told at its own field
     backbone = model.backbone
     features, classes = FEATURES.get(backbone), shown(draft.value("head.num_classes"))
     from_scratch = draft.value("start") == SCRATCH

@@ -169,7 +169,7 @@ class WeightsStep(Step):
             return Content("Every parameter starts at random: it takes many clips and epochs to make up for that.")
         if self.kind == OWN:
             why = draft.answer("preset").why
-            named = why.startswith(("by its", "the file"))
+            named = why.startswith(("by its", "the file", "the recipe"))
             return Content(f"The file's model{f', {why}' if named else ''}; choose another where it is not.")
         fitting, answer = draft.fitting_preset, draft.answer("start")
         if fitting.value == offer.preset:
