@@ -719,7 +719,7 @@ async def test_a_long_list_of_classes_scrolls(work: Path) -> None:
 async def test_the_videos_are_checked_while_one_answers(work: Path) -> None:
     make_dataset(work / "filmed")
     (work / "filmed/train/falls/0.mp4").write_bytes(b"")
-    async with WizardApp(work / "filmed", checks=True).run_test(size=LARGE) as pilot:
+    async with WizardApp(work / "filmed", checks=True).run_test(size=(130, 48)) as pilot:
         await until(pilot, lambda: wizard(pilot).checked.report)
         await pilot.pause()
         shown = text_on_screen(pilot)
