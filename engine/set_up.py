@@ -35,7 +35,7 @@ from engine.memory import STEPS_AN_EPOCH, largest_batch
 from engine.meter import Meter
 from engine.metrics import chance_level
 from engine.mixing import build_mix
-from engine.model import build_model
+from engine.model import build_model, build_shapes
 from engine.provenance import write_provenance
 from engine.randomness import seed_generators
 from engine.recipe import Recipe, save_recipe
@@ -251,13 +251,12 @@ def _check_test_size(recipe: Recipe) -> None:
 
 def _takes_frames_of(size: int, recipe: Recipe) -> bool:
     """Whether the network that is trained on frames of [dataset] frame_size also takes those of another size."""
-    with torch.device("meta"):  # no memory: only to see whether the shapes fit
-        model = build_model(recipe).eval()
-        frames = torch.empty(1, recipe.model.frames, recipe.model.channels, size, size)
-        try:
-            model(frames)
-        except (RuntimeError, AssertionError, ValueError, IndexError):
-            return False
+    model = build_shapes(recipe).eval()
+    device = next(model.parameters()).device
+    try:
+        model(torch.empty(1, recipe.model.frames, recipe.model.channels, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError, IndexError):
+        return False
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from engine import recipe
@@ -71,3 +72,12 @@ def build_model(recipe: Recipe) -> Recognizer:
     features = count_features(backbone, (3, model.frames, size, size), complaint)
     head = build_head(recipe.head, model.recognizer, features, num_classes)
     return ClipRecognizer(backbone, head, model)
+
+
+def build_shapes(recipe: Recipe) -> Recognizer:
+    """The same without memory for its parameters, on the meta device: to look at names and shapes only."""
+    try:
+        with torch.device("meta"):
+            return build_model(recipe)
+    except NotImplementedError:  # torchvision's RegNets compute their widths with tensors
+        return build_model(recipe)

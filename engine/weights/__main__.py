@@ -12,14 +12,10 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.errors import DataError, ExitCode, FtwizError, RecipeError
 from engine.recipe import Recipe, load_recipe
 from engine.weights.report import LoadReport
-
-if TYPE_CHECKING:
-    from engine.model.recognizer import Recognizer
 
 
 def main() -> int:
@@ -43,14 +39,15 @@ def main() -> int:
 
 def report_on(source: str, recipe: Recipe, backbone_only: bool = False) -> LoadReport:
     """What a run of the recipe would reuse of `source`. Raises the FtwizError that the run would end with."""
-    from engine.weights.load import plan_weights, start_of  # takes seconds: a bad recipe is told before
+    from engine.model import build_shapes  # takes seconds: a bad recipe is told before
+    from engine.weights.load import plan_weights, start_of
 
     if not source:
         source, backbone_only = start_of(recipe)
     if not source:
         raise RecipeError("[weights] is empty, so this recipe starts from nothing; name a source of weights.")
     recipe, doubt = _with_its_classes(recipe)
-    report = plan_weights(_built(recipe), source, recipe, backbone_only, on_progress=_Teller().tell)
+    report = plan_weights(build_shapes(recipe), source, recipe, backbone_only, on_progress=_Teller().tell)
     return report.with_doubts(doubt if report.source_classes else "")
 
 
@@ -74,19 +71,6 @@ def _with_its_classes(recipe: Recipe) -> tuple[Recipe, str]:
     head = recipe.head.model_copy(update={"num_classes": len(clips.classes)})
     dataset = recipe.dataset.model_copy(update={"classes": tuple(clips.classes)})
     return recipe.model_copy(update={"head": head, "dataset": dataset}), ""
-
-
-def _built(recipe: Recipe) -> Recognizer:
-    """Without memory, and without the seconds of a random start: only names and shapes are compared."""
-    import torch
-
-    from engine.model import build_model
-
-    try:
-        with torch.device("meta"):
-            return build_model(recipe)
-    except RuntimeError:  # torchvision's RegNets compute their widths with tensors
-        return build_model(recipe)
 
 
 class _Teller:

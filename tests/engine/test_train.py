@@ -252,6 +252,7 @@ def test_frames_at_test_time_that_the_model_cannot_take_are_told_before_training
         check_test_frames(recipe_from(tables))
 
     check("resnet18", test_frame_size=256)
+    check("regnet_y_400mf", test_frame_size=256)
     check("vit_b_32")
     with pytest.raises(RecipeError, match=r"test_frame_size is 300: .* short side is 256 .*; set test_short_side too"):
         check("resnet18", test_frame_size=300)
