@@ -13,11 +13,12 @@ _MEASURED = ("clips", "steps", "correct", "loss", "grad_norm")
 
 
 class Meter:
-    """Means since the last `read()`. All times by `clock`, in seconds."""
+    """Means since the last `read()`. All times in seconds, by `clock`; a pause is no time."""
 
     def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter):
         self._device, self._clock = device, clock
-        self._began = self._since = self._saved = clock()
+        self._paused = self._pause_began = 0.0
+        self._began = self._since = self._saved = self.now()
         self._all_steps = 0
         self._forget()
 
@@ -25,9 +26,9 @@ class Meter:
         """The loader's batches, with the time that the loop stands waiting for them."""
         batches = iter(loader)
         while True:
-            asked = self._clock()
+            asked = self.now()
             batch = next(batches, None)
-            self._waited += self._clock() - asked
+            self._waited += self.now() - asked
             if batch is None:
                 return
             yield batch
@@ -42,16 +43,23 @@ class Meter:
         self._correct += correct.sum()
         self._grad_norm += grad_norm
 
+    def pause(self) -> None:
+        self._pause_began = self._clock()
+
+    def go_on(self) -> None:
+        self._paused += self._clock() - self._pause_began
+
     def leave_out(self, seconds_since: float) -> None:
-        """Time that is no training (validation, a pause) does not count as slow training."""
-        self._since += self._clock() - seconds_since
+        """Time that is no training (validation) does not count as slow training."""
+        self._since += self.now() - seconds_since
 
     def now(self) -> float:
-        return self._clock()
+        """By a clock that stands still in a pause."""
+        return self._clock() - self._paused
 
     def seconds(self) -> float:
         """Since the meter began."""
-        return self._clock() - self._began
+        return self.now() - self._began
 
     def seconds_a_step(self) -> float:
         """Since the meter began, all included: what a forecast should count with."""
@@ -59,11 +67,11 @@ class Meter:
 
     def saved(self) -> None:
         """A checkpoint was written now."""
-        self._saved = self._clock()
+        self._saved = self.now()
 
     def minutes_since_save(self) -> float:
         """Minutes since the last checkpoint, or since the meter began."""
-        return (self._clock() - self._saved) / 60
+        return (self.now() - self._saved) / 60
 
     def state(self) -> dict[str, float]:
         """What was measured since the last `read`, without times: a resumed run's next Step event is then the same."""
@@ -75,7 +83,7 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """The fields of a Step event that this meter knows; starts anew."""
-        seconds = max(self._clock() - self._since, 1e-9)
+        seconds = max(self.now() - self._since, 1e-9)
         clips, steps = max(self._clips, 1), max(self._steps, 1)
         fields = {
             "loss": float(self._loss) / clips,
@@ -85,7 +93,7 @@ class Meter:
             "data_wait": min(1.0, self._waited / seconds),
             "memory_mb": peak_memory_mb(self._device),
         }
-        self._since = self._clock()
+        self._since = self.now()
         self._forget()
         return fields
 

@@ -69,7 +69,12 @@ def train(training: Training, signals: Signals) -> None:
     stopped = False
 
     def on_pause(paused: bool) -> None:
-        log.write(Paused if paused else Resumed, step=training.step)
+        if paused:
+            log.write(Paused, step=training.step)
+            meter.pause()
+        else:
+            log.write(Resumed, step=training.step)
+            meter.go_on()
 
     def on_full(what: str) -> None:
         training.say(f"{what} Training waits, and goes on by itself once there is room.", level="warning")

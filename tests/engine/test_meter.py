@@ -115,3 +115,19 @@ def test_memory_is_in_mib() -> None:
     held = torch.ones(64 * 2**18)  # 64 MiB
     assert 30 < before < 100_000 and peak_memory_mb(CPU) >= before
     assert held.sum() > 0
+
+
+def test_a_pause_is_no_time(meter: Meter, clock: Clock) -> None:
+    """Not in the speed, not in the forecast; also where a validation was left out around it."""
+    add(meter, 1.0, [True, True])
+    clock.seconds += 1
+    began = meter.now()
+    clock.seconds += 2  # of validation
+    meter.pause()
+    clock.seconds += 1000
+    meter.go_on()
+    clock.seconds += 3  # of validation
+    meter.leave_out(began)
+    clock.seconds += 4
+    assert meter.read()["clips_per_s"] == pytest.approx(2 / 5)
+    assert meter.seconds_a_step() == pytest.approx(10)
