@@ -21,6 +21,7 @@ from wizard.decisions import (
 )
 from wizard.words import frames_of
 
+MOTION_DATA = ("Something-Something", "Jester")
 # Of one image of 224 × 224 pixels: torchvision's ImageNet weights, `_docs` and meta["_ops"] of each.
 GFLOPS_A_FRAME = {"resnet50": 4.09, "resnet101": 7.8, "densenet161": 7.73}
 
@@ -169,15 +170,16 @@ def ordered(offers: Sequence[Offer], column: str) -> list[Offer]:
     return [offer for _value, offer in known] + [offer for offer in offers if of.value(offer) is None]
 
 
-def best_first(offers: Iterable[Offer], suggested: str, unfit: Collection[str]) -> list[Offer]:
+def best_first(offers: Iterable[Offer], suggested: str, unfit: Collection[str], of_motion: bool = False) -> list[Offer]:
     """The suggestion, then what fits the data, then the rest; `unfit` are presets that do not fit.
 
     What learned from Kinetics-400 stands before the others, by its accuracy, which says little beside one on other
-    data.
+    data. of_motion: before it stands what learned from datasets whose classes are motions too.
     """
 
-    def rank(offer: Offer) -> tuple[bool, bool, bool, float]:
-        elsewhere = offer.trained_on != "Kinetics-400"
+    def rank(offer: Offer) -> tuple[bool, bool, int, float]:
+        learned_motion = of_motion and offer.trained_on.startswith(MOTION_DATA)
+        elsewhere = 0 if learned_motion else 1 if offer.trained_on == "Kinetics-400" else 2
         return offer.preset != suggested, offer.preset in unfit, elsewhere, -(offer.top1 or 0)
 
     return sorted(offers, key=rank)

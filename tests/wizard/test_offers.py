@@ -66,6 +66,14 @@ def test_the_suggestion_is_first_and_what_does_not_fit_is_last() -> None:
     assert (rows[0].preset, rows[-1].preset) == ("tsm-r50-kinetics400", "videomae-b-kinetics400")
 
 
+def test_where_motion_counts_what_learned_from_motions_stands_behind_the_suggestion() -> None:
+    rows = best_first(published_offers("rgb"), "tsm-r50-kinetics400", set(), of_motion=True)
+    assert rows[0].preset == "tsm-r50-kinetics400"
+    assert rows[1].trained_on.startswith(("Something-Something", "Jester"))
+    usual = best_first(published_offers("rgb"), "tsm-r50-kinetics400", set())
+    assert usual[1].trained_on == "Kinetics-400"
+
+
 def test_families_count_their_networks() -> None:
     counts = families(published_offers("rgb"))
     assert sum(counts.values()) == len(start_keys()) - 2

@@ -16,7 +16,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker, WorkerState
 
 from wizard.decisions import OWN, SCRATCH, Draft, Question
-from wizard.hints import hints, misfit
+from wizard.hints import hints, misfit, order_matters
 from wizard.machine import Machine, this_machine
 from wizard.offers import COLUMNS, Offer, families, matching, model_offers, offer_of, published_offers
 from wizard.steps.dataset import Checked
@@ -139,7 +139,14 @@ class WeightsStep(Step):
         unfit = {offer.preset for offer in every if misfit(offer, draft, self.machine)}
         suggested = str((draft.suggested("preset") if self.kind == OWN else draft.fitting_preset).value)
         self.query_one(OfferTable).offer(
-            every, rows, draft.preset, suggested, unfit, self._column, of_models=self.kind != PUBLISHED
+            every,
+            rows,
+            draft.preset,
+            suggested,
+            unfit,
+            self._column,
+            of_models=self.kind != PUBLISHED,
+            of_motion=bool(order_matters(draft)),
         )
         self.query_one(Family).say(f"◂ {self._family or 'every family'} ▸")
         self.query_one("#amount", Words).say(self._amount(rows, every, unfit))

@@ -110,12 +110,14 @@ class OfferTable(DataTable[Content]):
         unfit: Collection[str],
         column: str,
         of_models: bool,
+        of_motion: bool,
     ) -> None:
-        """Show `rows`, which are some of `every`. of_models: the columns are those of networks without weights."""
+        """Show `rows`, which are some of `every`. of_models: the columns are those of networks without weights.
+        of_motion: the data's classes are told by how things move."""
         self.column, self._all, self._unfit, self._chosen = column, every, unfit, chosen
         self.is_narrowed = len(rows) < len(every)
         self._dear = MODELS if of_models else PUBLISHED
-        self._rows = best_first(rows, suggested, unfit) if column == BEST else ordered(rows, column)
+        self._rows = best_first(rows, suggested, unfit, of_motion) if column == BEST else ordered(rows, column)
         self._draw()
 
     def on_resize(self) -> None:
