@@ -188,6 +188,8 @@ class Model(Table):
     ] = "none"  # fmt: skip
     """tsm, i3d, slowonly with a ResNet: blocks in which all places of all frames exchange what they see, and how they
     are compared (behind every other block of the second and third stage)."""
+    stem_pool: bool = True
+    """slowonly: the stem halves height and width a second time, by a max pool. false: for frames of half the size."""
     resample_rate: int = Field(default=8, ge=1)
     """slowfast: the slow pathway sees every so many-th frame of the clip."""
     speed_ratio: int = Field(default=8, ge=1)
@@ -247,6 +249,14 @@ class Model(Table):
         if non_local != "none" and recognizer not in ("tsm", "i3d", "slowonly", None):
             raise ValueError(f"{recognizer} has no non-local blocks; tsm, i3d and slowonly have")
         return non_local
+
+    @field_validator("stem_pool")
+    @classmethod
+    def _some_pool_as_they_like(cls, stem_pool: bool, info: ValidationInfo) -> bool:
+        recognizer = info.data.get("recognizer")
+        if not stem_pool and recognizer not in ("slowonly", None):
+            raise ValueError(f"{recognizer} always has its own stem; only slowonly takes it without the pool")
+        return stem_pool
 
     @field_validator("mean", "std")
     @classmethod

@@ -80,6 +80,7 @@ def _c2d(backbone: Section, draft: Draft) -> None:
 
 def _slowonly(backbone: Section, draft: Draft) -> None:
     _non_local(backbone, draft, first=0)
+    draft.set("model.stem_pool", backbone.take("with_pool1", True), backbone.source("with_pool1"))
     _resnet3d(backbone, draft)
     _plain_convolutions(backbone)
     backbone.expect("lateral", False)

@@ -134,7 +134,7 @@ class ResNet3d(nn.Module):
         self.conv1 = layout.conv(3, width, (layout.stem_frames, 7, 7), (layout.stem_stride, 2, 2))
         self.bn1 = layout.norm(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (layout.pool1_stride, 2, 2), padding=(0, 1, 1))
+        self.maxpool: nn.Module = nn.MaxPool3d((1, 3, 3), (layout.pool1_stride, 2, 2), padding=(0, 1, 1))
         self.pool2 = nn.MaxPool3d((2, 1, 1)) if layout.pool2 else nn.Identity()
         kind = block or (BasicBlock if depth < 50 else Bottleneck)
         channels = width
@@ -163,6 +163,8 @@ class ResNet3d(nn.Module):
 def slowonly(model: recipe.Model, frame_size: int) -> nn.Module:
     """The backbone of SlowOnly: the slow pathway of SlowFast alone. It never halves the time."""
     network = ResNet3d(depth_of(model), SLOWONLY, caffe=model.style == "caffe")
+    if not model.stem_pool:
+        network.maxpool = nn.Identity()
     insert_non_local(network, model)
     return network
 

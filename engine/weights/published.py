@@ -455,6 +455,11 @@ PUBLISHED: tuple[Published, ...] = (
         "HMDB51", 37.52, 54.86, 31.74, 127,
     ),
     _row(
+        "SlowOnly ResNet-50, small frames", "slowonly-r50-something-v1",
+        _mm0("slowonly/slowonly_imagenet_pretrained_r50_8x4x1_64e_sthv1_rgb", "20211202-d034ff12"),
+        "Something-Something V1", 47.76, 53.91, 31.99, 128,
+    ),
+    _row(
         "SlowFast ResNet-101", "slowfast-r101-kinetics400",
         _mm1("slowfast/slowfast_r101_8xb8-8x8x1-256e_kinetics400-rgb", "20220901-9c0e09bd"),
         "Kinetics-400", 78.65, 126, 62.91, 252,

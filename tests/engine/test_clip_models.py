@@ -346,3 +346,17 @@ def test_frames_that_do_not_fit_are_a_sentence() -> None:
     with pytest.raises(RecipeError) as caught:
         build_model(recipe("c2d", clip_len=1))
     assert str(caught.value).startswith("c2d with resnet18 cannot take 1 frames of 32 x 32 (")
+
+
+def test_slowonly_without_its_stem_pool_sees_twice_as_fine() -> None:
+    tables = {"recognizer": "slowonly", "backbone": "resnet18", "clip_len": 4}
+    shapes = []
+    for stem_pool in (True, False):
+        small = {"short_side": 64, "frame_size": 64}
+        document = {"model": {**tables, "stem_pool": stem_pool}, "head": {"num_classes": 2}, "dataset": small}
+        model = build_model(recipe_from(document))
+        model.backbone.layer1.register_forward_hook(lambda _, given, result: shapes.append(result.shape[-2:]))
+        model(torch.zeros(1, 4, 3, 64, 64))
+    assert shapes == [(16, 16), (32, 32)]
+    with pytest.raises(RecipeError, match="i3d always has its own stem; only slowonly takes it without"):
+        recipe_from({"model": {**tables, "recognizer": "i3d", "stem_pool": False}})

@@ -130,6 +130,8 @@ def any_document(draw: st.DrawFn) -> dict[str, Any]:
         of_frames |= {"backbone": "models/vivit", "backbone_config": '{"model_type": "vivit"}'}
     if document["model"].get("recognizer", "tsn") not in ("tsm", "i3d", "slowonly"):
         document["model"].pop("non_local", None)
+    if document["model"].get("recognizer", "tsn") != "slowonly":
+        document["model"].pop("stem_pool", None)
     sizes = document["dataset"]
     if "frame_size" in sizes or "short_side" in sizes:
         sizes["frame_size"], sizes["short_side"] = sorted([sizes.get("frame_size", 224), sizes.get("short_side", 256)])

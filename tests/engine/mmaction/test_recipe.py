@@ -217,7 +217,7 @@ CLIPS = "train_dataloader = dict(dataset=dict(pipeline=[dict(type='SampleFrames'
 BACKBONES = [
     ("type='C2D', depth=50, norm_eval=False", {"recognizer": "c2d", "backbone": "resnet50"}),
     ("type='ResNet3dSlowOnly', depth=101, lateral=False, conv1_kernel=(1, 7, 7), inflate=(0, 0, 1, 1)",
-     {"recognizer": "slowonly", "backbone": "resnet101", "clip_len": 8, "frame_interval": 4}),
+     {"recognizer": "slowonly", "backbone": "resnet101", "clip_len": 8, "frame_interval": 4, "stem_pool": True}),
     ("type='ResNet3d', depth=50, conv1_kernel=(5, 7, 7), conv1_stride_t=2, pool1_stride_t=2, inflate=((1, 1, 1),"
      " (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)), zero_init_residual=False",
      {"recognizer": "i3d", "backbone": "resnet50"}),
@@ -286,6 +286,13 @@ def test_non_local_blocks_are_carried_over(
     assert "non_local" not in said(found)
 
 
+def test_a_stem_without_its_pool_is_carried_over(tmp_path: Path) -> None:
+    slowonly = "model = dict(type='Recognizer3D', backbone=dict(_delete_=True, type='ResNet3dSlowOnly', {}))"
+    assert not new(tmp_path, CLIPS + slowonly.format("with_pool1=False")).recipe.model.stem_pool
+    i3d = slowonly.replace("SlowOnly", "").format("with_pool1=False")
+    assert "with_pool1 = False: the stem always has a max pool here" in said(new(tmp_path, CLIPS + i3d, "other"))
+
+
 def test_frames_sampled_twice_are_two_clips_at_test_time(tmp_path: Path) -> None:
     sampling = "dict(type='SampleFrames', clip_len=1, num_clips=3, test_mode=True, twice_sample=True)"
     found = new(tmp_path, f"test_dataloader = dict(dataset=dict(pipeline=[{sampling}]))")
@@ -311,7 +318,6 @@ BUILT_OTHERWISE = {
     "pool1_stride_t=2": "pool1_stride_t = 2: it is always 1 here",
     "inflate=(1, 1, 1, 1)": "inflate = (1, 1, 1, 1): it is always (0, 0, 1, 1) here",
     "in_channels=2": "in_channels = 2: it is always 3 here",
-    "with_pool1=False": "with_pool1 = False: the stem always has a max pool here",
 }
 
 
