@@ -23,8 +23,10 @@ from textual.worker import Worker, WorkerState, get_current_worker
 
 from engine.errors import RecipeError
 from engine.recipe import load_recipe
-from wizard.decisions import DECISIONS, LOOKS_AGAIN, Draft, checked_overrides, decision_of, free_path
+from wizard.decisions import DECISIONS, LOOKS_AGAIN, decision_of
+from wizard.draft import Draft, checked_overrides
 from wizard.drafts import SavedDraft, find_draft, forget_draft, keep_draft
+from wizard.inference import free_path
 from wizard.steps.dataset import Checked, DatasetStep
 from wizard.steps.head import HeadStep
 from wizard.steps.review import Measured, ReviewStep, command

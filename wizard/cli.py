@@ -62,7 +62,7 @@ def new(
     sets: Overrides = None,
 ) -> None:
     """Walk through the four decisions and write a recipe. Options and --set answer questions beforehand."""
-    from wizard.decisions import answers_of
+    from wizard.draft import answers_of
 
     overrides, answers = _overrides(sets), answers_of(start, model, pace)
     if yes:
@@ -384,7 +384,7 @@ def schema(output: Annotated[Path | None, typer.Option("-o", "--output", help="W
 
 
 def _write_inferred(data: Path | None, output: Path | None, overrides: dict[str, Any], answers: dict[str, str]) -> None:
-    from wizard.decisions import inferred
+    from wizard.draft import inferred
     from wizard.words import quoted
 
     if data is None:

@@ -14,9 +14,11 @@ from functools import cache
 from engine.errors import RecipeError
 from engine.recipe import Model, Recipe
 from engine.recognizers import family_of
-from wizard.decisions import BACKWARDS, FEW_CLIPS, OWN, SCRATCH, Draft, opposites, start_title
+from wizard.draft import Draft
+from wizard.inference import BACKWARDS, FEW_CLIPS, opposites
 from wizard.machine import Machine
 from wizard.offers import Offer, offer_of, published_offers
+from wizard.starts import OWN, SCRATCH, start_title
 from wizard.words import count, duration, gflops_text
 
 # The recognizers that average over frames, so that a clip played backwards looks the same to them.

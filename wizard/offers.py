@@ -10,15 +10,7 @@ from functools import cache
 from engine.recipe import Model, load_recipe
 from engine.recognizers import family_of
 from engine.weights.published import PUBLISHED, Published
-from wizard.decisions import (
-    checkpoints_folder,
-    file_of,
-    is_cached,
-    model_title,
-    presets_for,
-    published_for,
-    start_keys,
-)
+from wizard.starts import checkpoints_folder, file_of, is_cached, model_title, presets_for, published_for, start_keys
 from wizard.words import frames_of
 
 MOTION_DATA = ("Something-Something", "Jester")

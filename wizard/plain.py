@@ -11,17 +11,9 @@ import questionary
 
 from engine.errors import DataError
 from engine.learning_rate import lr_arithmetic
-from wizard.decisions import (
-    DECISIONS,
-    FRAMES,
-    LOOKS_AGAIN,
-    QUESTIONS,
-    Draft,
-    Question,
-    checked_overrides,
-    free_path,
-    shown,
-)
+from wizard.decisions import DECISIONS, FRAMES, LOOKS_AGAIN, QUESTIONS, Question, shown
+from wizard.draft import Draft, checked_overrides
+from wizard.inference import free_path
 from wizard.words import count, quoted
 
 LONG_LIST = 12  # from here on, typing narrows a list down

@@ -16,7 +16,8 @@ from engine.recipe import Dataset, Recipe
 from engine.weights.fetch import checkpoints_folder
 from engine.weights.hub import cached_weights, hub_source
 from engine.weights.sources import locate
-from wizard.decisions import TORCHVISION_FILES, Draft, Reuse
+from wizard.draft import Draft, Reuse
+from wizard.starts import TORCHVISION_FILES
 from wizard.weights import NoReport, WeightsInquiry
 
 

@@ -19,7 +19,7 @@ from tests.engine.test_estimate import everything_in
 from tests.engine.test_forecast import MEASURED
 from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in, until, wizard, words_on_screen
 from wizard.app import WizardApp
-from wizard.decisions import Draft
+from wizard.draft import Draft
 from wizard.estimate import Estimate
 from wizard.steps.review import Measured
 from wizard.widgets.differences import difference_lines

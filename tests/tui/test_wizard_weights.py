@@ -15,7 +15,7 @@ from tests.engine.weights.mmaction_names import mmaction_state
 from tests.engine.weights.test_load import recipe_for, saved, trained
 from tests.tui.test_wizard import SMALL, field, found, text_on_screen, type_in, until, wizard, words_on_screen, work
 from wizard.app import WizardApp
-from wizard.decisions import OWN, SCRATCH
+from wizard.starts import OWN, SCRATCH
 from wizard.steps.weights import WeightsStep
 from wizard.widgets.family import Family
 from wizard.widgets.offer_table import BEST, OfferTable

@@ -13,7 +13,7 @@ from tests.tui.test_wizard import type_in, wizard, work
 from tests.tui.test_wizard_weights import at_weights
 from wizard import offers
 from wizard.app import WizardApp
-from wizard.decisions import Reuse
+from wizard.draft import Reuse
 from wizard.widgets.reuse_desk import ReuseDesk
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])

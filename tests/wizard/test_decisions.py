@@ -16,26 +16,10 @@ from engine.recipe import TABLES, load_recipe
 from engine.weights.hub import hub_source
 from engine.weights.published import PUBLISHED, Published
 from tests.engine.networks import describe
-from wizard.decisions import (
-    BACKWARDS,
-    DECISIONS,
-    OWN,
-    PACES,
-    QUESTIONS,
-    SCRATCH,
-    Draft,
-    answers_of,
-    decision_of,
-    file_of,
-    free_path,
-    inferred,
-    is_cached,
-    opposites,
-    parse_answer,
-    shown,
-    start_keys,
-    start_title,
-)
+from wizard.decisions import DECISIONS, QUESTIONS, decision_of, parse_answer, shown
+from wizard.draft import Draft, answers_of, inferred
+from wizard.inference import BACKWARDS, PACES, free_path, opposites
+from wizard.starts import OWN, SCRATCH, file_of, is_cached, start_keys, start_title
 
 
 def make_clips(root: Path, counts: dict[str, int]) -> Path:

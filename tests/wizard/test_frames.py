@@ -10,7 +10,9 @@ from engine.errors import DataError
 from engine.model import build_model
 from engine.recipe import load_recipe
 from tests.frames import write_flow, write_frames
-from wizard.decisions import OWN, QUESTIONS, SCRATCH, Draft, inferred, start_keys
+from wizard.decisions import QUESTIONS
+from wizard.draft import Draft, inferred
+from wizard.starts import OWN, SCRATCH, start_keys
 
 
 def make_lists(root: Path, rows: list[str]) -> Path:

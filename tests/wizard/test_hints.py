@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from wizard.decisions import OWN, SCRATCH, Draft, opposites
+from wizard.draft import Draft
 from wizard.hints import Hint, hints, misfit, order_matters
+from wizard.inference import opposites
 from wizard.machine import Machine, this_machine
 from wizard.offers import offer_of
+from wizard.starts import OWN, SCRATCH
 
 NO_GPU, SMALL_GPU = Machine(none_why="no GPU was found on this machine"), Machine("Quadro", memory_gb=4.0)
 

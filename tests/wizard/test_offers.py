@@ -8,8 +8,10 @@ import pytest
 
 from engine.recipe import preset_names, recipe_from, save_recipe
 from engine.weights.published import PUBLISHED
-from wizard.decisions import OWN, Draft, file_of, preset_named_by, published_for, start_keys
+from wizard.draft import Draft
+from wizard.inference import preset_named_by
 from wizard.offers import COLUMNS, best_first, families, matching, model_offers, offer_of, ordered, published_offers
+from wizard.starts import OWN, file_of, published_for, start_keys
 
 
 def test_every_published_checkpoint_has_a_row_with_what_its_publisher_says() -> None:

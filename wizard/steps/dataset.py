@@ -15,7 +15,8 @@ from textual.reactive import reactive
 
 from engine.dataset.clips import Note
 from engine.errors import RecipeError
-from wizard.decisions import Draft, Question
+from wizard.decisions import Question
+from wizard.draft import Draft
 from wizard.steps.step import Step
 from wizard.terminal import EXTRA_WIDE, TALL
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount

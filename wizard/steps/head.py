@@ -6,7 +6,10 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from engine.errors import RecipeError
-from wizard.decisions import SCRATCH, Draft, published_for, several_classes, shown
+from wizard.decisions import shown
+from wizard.draft import Draft
+from wizard.inference import several_classes
+from wizard.starts import SCRATCH, published_for
 from wizard.steps.step import Step
 from wizard.widgets.reuse_words import knows
 from wizard.widgets.words import Words

@@ -14,7 +14,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, Input
 
-from wizard.decisions import DECISIONS, Draft, Question, decision_of, is_cached, published_for
+from wizard.decisions import DECISIONS, Question, decision_of
+from wizard.draft import Draft
+from wizard.starts import is_cached, published_for
 from wizard.steps.step import Step
 from wizard.widgets.differences import Differences
 from wizard.widgets.field import Field

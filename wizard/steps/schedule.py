@@ -8,7 +8,8 @@ from textual.content import Content
 from engine.errors import RecipeError
 from engine.learning_rate import lr_arithmetic, lr_at
 from engine.recipe import Schedule
-from wizard.decisions import Draft, shown
+from wizard.decisions import shown
+from wizard.draft import Draft
 from wizard.steps.review import Measured
 from wizard.steps.step import Step
 from wizard.widgets.curve import Curve, Line

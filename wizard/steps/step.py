@@ -12,7 +12,8 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from wizard.decisions import DECISIONS, Draft, Question
+from wizard.decisions import DECISIONS, Question
+from wizard.draft import Draft
 from wizard.widgets.field import Answered, Asked, Field
 from wizard.widgets.words import Words
 

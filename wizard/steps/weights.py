@@ -15,10 +15,12 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 from textual.worker import Worker, WorkerState
 
-from wizard.decisions import OWN, SCRATCH, Draft, Question
+from wizard.decisions import Question
+from wizard.draft import Draft
 from wizard.hints import hints, misfit, order_matters
 from wizard.machine import Machine, this_machine
 from wizard.offers import COLUMNS, Offer, families, matching, model_offers, offer_of, published_offers
+from wizard.starts import OWN, SCRATCH
 from wizard.steps.dataset import Checked
 from wizard.steps.step import Step
 from wizard.widgets.choice import Choice

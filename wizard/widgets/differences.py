@@ -13,7 +13,7 @@ from wizard.widgets.words import Words
 from wizard.words import cut
 
 if TYPE_CHECKING:
-    from wizard.decisions import Difference
+    from wizard.draft import Difference
 
 GAP, INDENT = 2, 4
 SHORT = 14  # cells of values, behind which origins stand below each other

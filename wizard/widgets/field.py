@@ -9,7 +9,8 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input, Label
 
-from wizard.decisions import Answer, Question, parse_answer, shown
+from wizard.decisions import Question, parse_answer, shown
+from wizard.inference import Answer
 from wizard.widgets.choice import Choice
 from wizard.widgets.paths import PathInput
 from wizard.widgets.words import Words

@@ -10,7 +10,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from wizard.decisions import Draft, Reuse
+from wizard.draft import Draft, Reuse
 
 if TYPE_CHECKING:
     from wizard.reuse import Comparison

@@ -9,7 +9,8 @@ from pathlib import Path
 from textual.content import Content
 
 from engine.weights.report import LoadReport, TensorNote, first_names
-from wizard.decisions import Draft, Reuse, published_for
+from wizard.draft import Draft, Reuse
+from wizard.starts import published_for
 from wizard.words import count, printable
 
 BAR = 24  # cells

@@ -22,7 +22,7 @@ from engine.errors import DataError, RecipeError
 from engine.events import RunFinished
 from engine.recipe import Dataset, load_recipe
 from tests.layouts import refusal, train_as, write_clip
-from wizard.decisions import inferred
+from wizard.draft import inferred
 from wizard.steps.head import answer as step_answer
 
 # The folder is one of a video's classes, not always the first, and not always in the list at all.
