@@ -56,7 +56,7 @@ TUTORIAL_TEMPLATE = {
     "schedule.validation_interval": 1,
     "schedule.checkpoint_interval": 3,
     "weights.load_from": "",
-    "weights.backbone": "https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+    "weights.backbone": "torchvision://resnet50",
     "run.average_clips": "prob",
     "run.test_segments": 25,
     "run.test_crops": 10,

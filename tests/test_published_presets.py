@@ -40,6 +40,7 @@ DIFFERS = {
     },
     "slowonly-r50-nl-embedded-gaussian-4x16-kinetics400": {"schedule.epochs"},
     "tsm-mobilenetv2-kinetics400": {"weights.backbone"},
+    "tsn-r50-kinetics400": {"weights.backbone"},  # the tutorial's
     "tsm-r50-16f-something-v2": {"run.test_segments"},  # 8 there, for a model of 16
     "videomae-b-kinetics400": _ONLY_TESTS,
     "videomae-l-kinetics400": _ONLY_TESTS,
