@@ -307,6 +307,8 @@ class WizardScreen(Screen[None]):
     @on(Asked)
     def _asked(self, event: Asked) -> None:
         question = event.question
+        if decision_of(question.key) != self.here:
+            return  # of a step that was left before this came
         # Beside a choice, a narrow screen has no room for the reason.
         why = self.draft.answer(question.key).why if question.choices and self.has_class(NARROW) else ""
         self.query_one("#help", Words).say(". ".join(filter(None, [sentence_case(why), question.help])))
