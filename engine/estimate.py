@@ -111,7 +111,7 @@ def _training_pass(training: Training, tell: Tell, seconds: float) -> tuple[Pass
     warm_up = 1 if training.device.type == "cpu" and not recipe.run.compile else 3
     tell("the first step, the slowest")
     began, skipped = stopwatch.now(), 0
-    for batch in _endless(training, loader):
+    for batch in training.endless_batches(loader):
         skipped += len(batch.skipped)
         stopwatch.begin()
         _step(training, batch)
@@ -125,21 +125,6 @@ def _training_pass(training: Training, tell: Tell, seconds: float) -> tuple[Pass
         if stopwatch.now() - began >= seconds or (stopwatch.is_steady() and dataset.clips_timed >= _STEADY_CLIPS):
             break
     return stopwatch.pass_of(len(clips), batch_size, dataset), skipped
-
-
-def _endless(training: Training, loader: ClipLoader) -> Iterator[Batch]:
-    """Epoch after epoch. Raises DataError where no clip of one decodes."""
-    while True:
-        training.begin_epoch()
-        seen = 0
-        for batch in loader:
-            seen += len(batch.labels)
-            if len(batch.labels):
-                yield batch
-            training.step += 1
-        if not seen:
-            raise DataError(f"{training.recipe.dataset.root}: none of the training clips can be decoded.")
-        training.epoch += 1
 
 
 def _step(training: Training, batch: Batch) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import torch
 
 from engine.dataset.loader import Batch
-from engine.errors import DataError
 from engine.events import EventLog
 from engine.learning_rate import scaled_lr
 from engine.recipe import Recipe
@@ -35,7 +34,7 @@ def lr_range_test(recipe: Recipe, run: RunFolder, low: float, high: float, steps
     full = scaled_lr(training.recipe.schedule)
     speeds = [group["initial_lr"] / full for group in training.optimizer.param_groups]
     mean, lowest = 0.0, float("inf")
-    for step, batch in zip(range(steps), _endless_batches(training)):  # noqa: B905 – the shorter one ends it
+    for step, batch in zip(range(steps), training.endless_batches()):  # noqa: B905 – the shorter one ends it
         rate = low * (high / low) ** (step / max(steps - 1, 1))
         for group, speed in zip(training.optimizer.param_groups, speeds, strict=True):
             group["lr"] = rate * speed
@@ -56,17 +55,3 @@ def _step(training: Training, batch: Batch) -> float:
     training.scaler.update()
     loss = losses.mean()
     return loss.item() if torch.isfinite(loss) else float("nan")
-
-
-def _endless_batches(training: Training) -> Iterator[Batch]:
-    while True:
-        training.begin_epoch()
-        seen = 0
-        for batch in training.loader:
-            seen += len(batch.labels)
-            if len(batch.labels):
-                yield batch
-            training.step += 1
-        if not seen:
-            raise DataError(f"{training.recipe.dataset.root}: none of the training clips can be decoded.")
-        training.epoch += 1

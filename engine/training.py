@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,13 @@ from engine.checkpoint import (
     size_of_checkpoint,
 )
 from engine.dataset.clips import ClipLists
-from engine.dataset.loader import Batches
+from engine.dataset.loader import Batch, Batches
 from engine.dataset.quarantine import Quarantine
 from engine.dataset.workers import ClipLoader
 from engine.device import (
     autocast,
 )
-from engine.errors import DeviceError, WeightsError
+from engine.errors import DataError, DeviceError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted
 from engine.loss import ClipLoss
 from engine.memory import ADVICE, free_cached_memory
@@ -110,6 +110,21 @@ class Training:
         if self.epoch == schedule.unfreeze_at_epoch and not self.steps_done_in_epoch:
             self.say(f"Epoch {self.epoch}: the whole network learns from here on.")
         self.batches.epoch, self.batches.done = self.epoch, self.steps_done_in_epoch
+
+    def endless_batches(self, loader: ClipLoader | None = None) -> Iterator[Batch]:
+        """Epoch after epoch, from the training's loader or another one of its batches. Raises DataError where no clip
+        of an epoch decodes."""
+        while True:
+            self.begin_epoch()
+            seen = 0
+            for batch in loader or self.loader:
+                seen += len(batch.labels)
+                if len(batch.labels):
+                    yield batch
+                self.step += 1
+            if not seen:
+                raise DataError(f"{self.recipe.dataset.root}: none of the training clips can be decoded.")
+            self.epoch += 1
 
     def has_stopped_improving(self) -> bool:
         """Whether schedule.early_stopping ends the training here; says so."""

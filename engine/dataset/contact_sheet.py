@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.dataset.probing import time_limit
 from engine.recipe import Recipe, Schedule, Weights
 
 # -P keeps the working folder off the module path: a folder of the user's called `engine` must not be run.
@@ -121,16 +123,8 @@ def _what_counts(recipe: Recipe) -> Recipe:
 def _said(process: subprocess.Popen[bytes], question: bytes, seconds: float) -> tuple[Row | None, bool]:
     """What a process answers, None where it ends first; and whether it had its time."""
     assert process.stdin and process.stdout
-    out_of_time = threading.Event()
-
-    def give_up() -> None:
-        out_of_time.set()
-        process.kill()
-
-    timer = threading.Timer(seconds, give_up)
-    timer.start()
     answer = None
-    try:
+    with time_limit(process, seconds) as out_of_time, suppress(OSError, ValueError):  # gone; or this was closed
         process.stdin.write(question)
         process.stdin.flush()
         head = process.stdout.readline()
@@ -141,10 +135,6 @@ def _said(process: subprocess.Popen[bytes], question: bytes, seconds: float) -> 
             pixels = process.stdout.read(size)
             if len(pixels) == size:
                 answer = _row(facts, np.frombuffer(pixels, np.uint8).reshape(shape) if shape else None)
-    except (OSError, ValueError):  # it is gone; or this was closed
-        pass
-    finally:
-        timer.cancel()
     return answer, not out_of_time.is_set()
 
 

@@ -12,9 +12,11 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.atomic import write_text
 from engine.errors import DataError
@@ -155,22 +157,11 @@ class _Asker:
     def _said(self, process: subprocess.Popen[str], question: str, seconds: float) -> tuple[str, bool]:
         """The line that a process answers, "" where it ends first; and whether it had its time."""
         assert process.stdin and process.stdout
-        out_of_time = threading.Event()
-
-        def give_up() -> None:
-            out_of_time.set()
-            process.kill()
-
-        timer = threading.Timer(seconds, give_up)
-        timer.start()
-        try:
+        line = ""
+        with time_limit(process, seconds) as out_of_time, suppress(OSError, ValueError):  # gone; or this was stopped
             process.stdin.write(question)
             process.stdin.flush()
             line = process.stdout.readline()
-        except (OSError, ValueError):  # it is gone; or this was stopped
-            line = ""
-        finally:
-            timer.cancel()
         return line if line.endswith("\n") else "", not out_of_time.is_set()
 
     def _end(self) -> None:
@@ -178,6 +169,23 @@ class _Asker:
         if process:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def time_limit(process: subprocess.Popen[Any], seconds: float) -> Iterator[threading.Event]:
+    """Kill a process that takes longer, which the event then tells."""
+    out_of_time = threading.Event()
+
+    def give_up() -> None:
+        out_of_time.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, give_up)
+    timer.start()
+    try:
+        yield out_of_time
+    finally:
+        timer.cancel()
 
 
 def _end_of(process: subprocess.Popen[str]) -> str:
