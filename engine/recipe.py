@@ -1006,8 +1006,6 @@ def changes_from(base: Recipe, recipe: Recipe) -> dict[str, Any]:
         mine, theirs = getattr(recipe, table).model_dump(), getattr(base, table).model_dump()
         if differing := {key: value for key, value in mine.items() if value != theirs[key]}:
             changes[table] = differing
-    if "backbone" in changes.get("model", {}):  # whose config says the same again
-        changes["model"].pop("backbone_config", None)
     return changes
 
 

@@ -40,6 +40,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest test begins first, beside all others, instead of being waited for at the end.
+    items.sort(key=lambda item: item.name != "test_the_demo_shows_what_pretraining_buys")
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu:
         return

@@ -34,7 +34,7 @@ from engine.errors import DataError, ExitCode, FtwizError, RecipeError, Training
 from engine.events import RunFailed, RunFinished
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
-from wizard.launch import start_engine
+from wizard.launch import signals_kept, start_engine
 from wizard.progress import Progress, can_animate, follow
 from wizard.words import count, duration, percent, quoted, resume_command
 
@@ -345,7 +345,8 @@ class Story:
         self.runs.append(create_run_folder(recipe, None, datetime.now()))
         # Layers this small gain nothing from threads, and wait for each other on a busy machine.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self.engine = start_engine(self.run)
+        with signals_kept():
+            self.engine = start_engine(self.run)
         return True
 
     def _finish(self) -> None:

@@ -356,12 +356,19 @@ class Draft:
         """The recipe file's text: the preset it extends and the keys that differ, with comments. Raises RecipeError."""
         recipe = self.recipe()
         header = (*HEADER, f"# {self.remark}") if self.remark else HEADER
-        return recipe_text(self.preset, self.base, changes_from(self.base, recipe), self._comments(recipe), header)
+        return recipe_text(self.preset, self.base, self._said_by(recipe), self._comments(recipe), header)
+
+    def _said_by(self, recipe: Recipe) -> dict[str, Any]:
+        """What the recipe's file says on top of the preset."""
+        said = changes_from(self.base, recipe)
+        if recipe.model.recognizer == "transformers" and "backbone" in said.get("model", {}):
+            said["model"].pop("backbone_config", None)  # the folder says it again
+        return said
 
     def differences(self) -> list[Difference]:
         """What the recipe says otherwise than the preset, in the order of the file. Raises RecipeError."""
         found = []
-        for table, values in changes_from(self.base, self.recipe()).items():
+        for table, values in self._said_by(self.recipe()).items():
             if table == "name":
                 continue  # no preset has that of somebody's recipe
             before = getattr(self.base, table)

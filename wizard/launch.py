@@ -17,7 +17,7 @@ def start_engine(run: RunFolder, resume: bool = False) -> subprocess.Popen[bytes
     -P keeps the working folder off the module path: a folder of the user's called `engine` must not be run.
     """
     command = [sys.executable, "-P", "-m", "engine", str(run.path), *(["--resume"] if resume else [])]
-    with open(run.log, "ab") as log, _signals_kept():
+    with open(run.log, "ab") as log, signals_kept():
         engine = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -27,9 +27,10 @@ def start_engine(run: RunFolder, resume: bool = False) -> subprocess.Popen[bytes
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """A process started in here gets signals only when it asks for them. Else one that came in the second before the
-    engine listens would end it without a word."""
+def signals_kept() -> Iterator[None]:
+    """Signals that come in here are heard at its end: between starting a process and knowing of it, one would leave it
+    behind. The process itself gets them only when it asks; else one that came in the second before the engine listens
+    would end it without a word."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from engine.resume import asked_recipe, changes, may_change, told
 from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
 from engine.tracking import require_packages
 from engine.weights.sources import locate
-from wizard.launch import start_engine
+from wizard.launch import signals_kept, start_engine
 from wizard.progress import Progress, follow
 from wizard.words import count, frames_of, percent, quoted, resume_command, what_next
 
@@ -74,10 +74,13 @@ def train(run: RunFolder, resume: bool, watch: bool = False, as_json: bool = Fal
     terminal goes away (SIGHUP), or the dashboard is left, the training goes on.
     """
     before = run.events.stat().st_size if run.events.exists() else 0
-    engine = start_engine(run, resume)
     if watch:
-        return _watched(run, engine)
-    with _passing_on_signals(engine) as passed_on, _ignoring_hangup():
+        return _watched(run, start_engine(run, resume))
+    with ExitStack() as until_it_ends:
+        with signals_kept():
+            engine = start_engine(run, resume)
+            passed_on = until_it_ends.enter_context(_passing_on_signals(engine))
+        until_it_ends.enter_context(_ignoring_hangup())
         if as_json:
             follow(run, engine, _print_line, before)
         else:

@@ -356,7 +356,7 @@ WRONG = [
     ("[schedule]\nlrr = 1", "recipe.toml:2: [schedule] lrr is not a known key; did you mean lr?"),
     ("[head]\nlr = 1", "recipe.toml:2: [head] lr is not a known key here; it belongs under [schedule]."),
     ("[head]\nzzzz = 1", "recipe.toml:2: [head] zzzz is not a known key; [head] has num_classes, multi_label, "
-                         "consensus, spatial, dropout, init_std."),
+                         "consensus, spatial, dropout, init_std, reuse."),
     ("[hed]\ndropout = 0.1", "recipe.toml:1: [hed] is not a table of a recipe; did you mean [head]?"),
     ("[zzzz]\nx = 1", "recipe.toml:1: [zzzz] is not a table of a recipe; the tables are [model], [head], [dataset], "
                       "[schedule], [weights], [run]."),
