@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
-from engine.dataset.loader import Batch, Batches, ClipDataset, Item, TrainingClips, ValidationClips
+from engine.dataset.loader import Batch, Batches, ClipDataset, ClipsAround, Item, TrainingClips, ValidationClips
 from engine.dataset.workers import ClipLoader
 from engine.device import available_cores, describe
 from engine.errors import DataError, DeviceError, ExitCode, FtwizError, RecipeError
@@ -229,22 +229,15 @@ class _Stopwatch:
         )
 
 
-class _TimedClips(ClipDataset):
+class _TimedClips(ClipsAround):
     """A dataset that sums up, over all worker processes, how long its clips take to decode and to put into a batch."""
 
     def __init__(self, dataset: ClipDataset):
-        super().__init__(dataset.clips, dataset.recipe)
+        super().__init__(dataset)
         places = max(1, int(dataset.recipe.run.workers))
         # Of each worker: clips, seconds, seconds squared. In memory that all of them share.
         self._sums = [RawArray("d", places) for _ in range(3)]
-        self._dataset, self._is_warm = dataset, False
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "clips": None}  # they go with the dataset, once
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.clips = self._dataset.clips
+        self._is_warm = False
 
     def __getitem__(self, item: tuple[int, int]) -> Item:
         began = time.perf_counter()

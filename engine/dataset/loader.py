@@ -132,6 +132,21 @@ class ClipDataset(Dataset):
         return labels
 
 
+class ClipsAround(ClipDataset):
+    """A dataset that asks another one for its items; the clips travel to a worker with that one, once."""
+
+    def __init__(self, dataset: ClipDataset):
+        super().__init__(dataset.clips, dataset.recipe)
+        self._dataset = dataset
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "clips": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.clips = self._dataset.clips
+
+
 class TrainingClips(ClipDataset):
     """Random frames, randomly cropped and mirrored."""
 

@@ -25,7 +25,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import signal_handling
 
-from engine.dataset.loader import Batch, Batches, ClipDataset, Item, View, begin_worker, build_loader
+from engine.dataset.loader import Batch, Batches, ClipDataset, ClipsAround, Item, View, begin_worker, build_loader
 from engine.errors import DeviceError
 
 _SHARED_MEMORY = "/dev/shm"
@@ -186,20 +186,13 @@ def _decode_each(dataset: ClipDataset, items: Sequence[tuple[int, int]], sending
         sending.send(view if isinstance(view, str) else (view.frames.numpy(), view.mirrored))
 
 
-class _InAWorker(ClipDataset):
+class _InAWorker(ClipsAround):
     """A dataset as a worker process sees it: with a time limit a clip, and batches in shared memory."""
 
     def __init__(self, dataset: ClipDataset, in_hand: Any, at_fault: dict[int, str]):
         """in_hand: shared with the trainer, a place for each worker. at_fault: clips not to be tried, and why."""
-        super().__init__(dataset.clips, dataset.recipe)
-        self._dataset, self._in_hand, self._at_fault = dataset, in_hand, at_fault
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "clips": None}  # they go with the dataset, once
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.clips = self._dataset.clips
+        super().__init__(dataset)
+        self._in_hand, self._at_fault = in_hand, at_fault
 
     def __getitem__(self, item: tuple[int, int]) -> Item:
         _, number = item

@@ -17,7 +17,7 @@ from engine.recipe import load_recipe
 from tests.clips import make_dataset
 from tests.engine.test_estimate import everything_in
 from tests.engine.test_forecast import MEASURED
-from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in, until, wizard, words_on_screen
+from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in, until, wizard, words_on_screen, work
 from wizard.app import WizardApp
 from wizard.draft import Draft
 from wizard.estimate import Estimate
@@ -36,19 +36,12 @@ SMALL = {
 }
 
 
+__all__ = ["work"]  # the fixture, which is every test's
+
+
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder, and a state folder, of the test's own, and a disk that is the same on every machine."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+def the_same_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wizard.estimate.free_disk", lambda recipe: 512_000_000_000)
-    folder = tmp_path / "work"
-    for name in ("jump", "run"):
-        (folder / "moves" / name).mkdir(parents=True)
-        for number in range(150):
-            (folder / "moves" / name / f"{number}.mp4").touch()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 async def at_the_review(pilot: Pilot[None]) -> None:
