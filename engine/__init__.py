@@ -1,4 +1,4 @@
-"""What trains. `from engine import load_recipe, build_model, load_weights, fit, evaluate`.
+"""What trains. `from engine import load_recipe, build_model, load_weights, fit, evaluate, predict`.
 
 The names are looked up on first use, so that torch-free modules (recipe, events, run_folder, dataset.clips) can be
 imported without paying the seconds that `import torch` takes.
@@ -15,6 +15,7 @@ _WHERE = {
     "LoadReport": "engine.weights.report",
     "fit": "engine.train",
     "evaluate": "engine.evaluation",
+    "predict": "engine.prediction",
 }
 
 __all__ = list(_WHERE)

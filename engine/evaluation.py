@@ -34,12 +34,18 @@ def evaluate(
     `run.average_clips` says; else the one centre view that validation during training uses. Clips that cannot be
     decoded are left out.
     """
+    device = next(model.parameters()).device
+    return measure(model, batches_of(clips, recipe, test_views, workers, device), recipe, device)
+
+
+def batches_of(
+    clips: Sequence[Clip], recipe: Recipe, test_views: bool, workers: int, device: torch.device
+) -> Iterable[Batch]:
+    """The clips in their order, as `evaluate` shows them to a model on `device`."""
     dataset = (ClipsAtTestTime if test_views else ValidationClips)(clips, recipe)
     asked = recipe.schedule.batch_size
     batch_size = 1 if test_views or asked == "auto" else asked
-    device = next(model.parameters()).device
-    loader = ClipLoader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
-    return measure(model, loader, recipe, device)
+    return ClipLoader(dataset, Batches(len(clips), batch_size), workers, pin_memory=device.type == "cuda")
 
 
 def measure(
@@ -51,16 +57,16 @@ def measure(
 ) -> Metrics:
     """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
     tally = tally_for(recipe, device)
-    with _evaluating(model):
+    with evaluating(model):
         for batch in loader:
             if len(batch.labels):
-                tally.add(batch.clips, _logits(model, batch.frames.to(device), recipe), batch.labels.to(device))
+                tally.add(batch.clips, logits_of(model, batch.frames.to(device), recipe), batch.labels.to(device))
             between_batches(batch)
     return tally.metrics()
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode and no gradients; the mode it was in comes back, also where the pass was ended early."""
     was_training = model.training
     model.eval()
@@ -71,7 +77,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _logits(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+def logits_of(model: nn.Module, frames: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """uint8 frames [B, T, 3, H, W], or [B, views, T, 3, H, W] → float32 logits [B, views, num_classes].
 
     No more views go through the model at once than a training batch has clips: thirty may not fit into memory.

@@ -120,6 +120,10 @@ class Tally(ABC):
         """clips: their numbers; logits: float32 [B, views, num_classes]; labels: as in a Batch."""
 
     @abstractmethod
+    def probabilities_of(self, logits: torch.Tensor) -> torch.Tensor:
+        """Of each class: the views of each clip taken together, [B, views, num_classes] → [B, num_classes]."""
+
+    @abstractmethod
     def metrics(self) -> Metrics: ...
 
     def loss(self) -> float:
@@ -147,6 +151,9 @@ class OneOfTheClassesTally(Tally):
         for metric in (self.top1, self.top5, self.confusion):
             metric.update(scores, labels)
         self.remember(clips, scores.exp())
+
+    def probabilities_of(self, logits: torch.Tensor) -> torch.Tensor:
+        return self._log_probabilities(logits).exp()
 
     def _log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         if self.average_scores:
@@ -178,11 +185,17 @@ class AnyOfTheClassesTally(Tally):
     def add(self, clips: list[int], logits: torch.Tensor, labels: torch.Tensor) -> None:
         yes, no = self._log_probabilities(logits), self._log_probabilities(-logits)  # [B, num_classes]
         self.losses.append(-(labels * yes + (1 - labels) * no).sum(dim=1))
-        # In float32 all that is surer than 1 - 6e-8 would be equal, and a ranking of equals says nothing.
-        probabilities = (yes - no).cpu().double().sigmoid()
+        probabilities = self._from_logarithms(yes, no)
         self.remember(clips, probabilities)
         self.probabilities.append(probabilities)
         self.labels.append(labels.cpu() > 0)
+
+    def probabilities_of(self, logits: torch.Tensor) -> torch.Tensor:
+        return self._from_logarithms(self._log_probabilities(logits), self._log_probabilities(-logits))
+
+    def _from_logarithms(self, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
+        """In float32 all that is surer than 1 - 6e-8 would be equal, and a ranking of equals says nothing."""
+        return (yes - no).cpu().double().sigmoid()
 
     def _log_probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Of a yes; those of the negative logits are of a no."""

@@ -230,6 +230,17 @@ def open_run(text: str, output: Path) -> RunFolder:
     raise RecipeError(f"{text} is not a run folder (it has no recipe.toml); `ftwiz runs` lists the runs here.")
 
 
+def open_checkpoint(text: str, output: Path) -> tuple[RunFolder, str]:
+    """RUN, or RUN:best, RUN:last, RUN:epoch-005: the run, and the name of the checkpoint, "" where none is named.
+
+    Raises RecipeError.
+    """
+    named = re.fullmatch(r"(.*):(best|last|epoch-\d+)", text)
+    if named is None or (Path(text) / "recipe.toml").is_file():
+        return open_run(text, output), ""
+    return open_run(named[1], output), named[2]
+
+
 def _file_name(name: str) -> str:
     """A recipe's name as part of a folder's: no separators or blanks, and short enough for any file system."""
     return re.sub(r"[^\w.-]+", "-", name)[:50].strip("-.") or "run"

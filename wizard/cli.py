@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -171,6 +172,49 @@ def test(
     from wizard.run import measure
 
     sys.exit(measure(open_run(run, output), as_json))
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(help="A run folder or its name; RUN:last, RUN:epoch-005 for a checkpoint.")],
+    videos: Annotated[
+        list[str], typer.Argument(metavar="VIDEO...", help="Videos, folders of them, lists (.txt), or - for stdin.")
+    ],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many classes to name.")] = 5,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", min=0, max=1, help="Several classes a clip: name those above (0.5).")
+    ] = None,
+    every: Annotated[
+        float, typer.Option("--every", metavar="SECONDS", min=0, help="Look at each so many seconds of a long video.")
+    ] = 0.0,
+    one_view: Annotated[
+        bool, typer.Option("--one-view", help="The centre view alone, as validation does, not the test's views.")
+    ] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, mps (default: the run's).")] = "",
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write all probabilities to a file; - for stdout.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+) -> None:
+    """Say what a run's best checkpoint sees in new videos. Exits with 3 where one of them does not decode."""
+    from engine.run_folder import open_checkpoint
+    from wizard.predict import Asked, as_csv, as_document, as_table, predict_videos, summary, write_csv
+
+    if as_json and str(csv) == "-":
+        raise RecipeError("--json and --csv - both print on stdout: choose one of them.")
+    said = predict_videos(*open_checkpoint(run, output), videos, Asked(top, threshold, one_view, every, device))
+    if as_json:
+        print(json.dumps(as_document(said), indent=2))  # ASCII: file names that are not UTF-8 stay what they are
+    elif str(csv) == "-":
+        print(as_csv(said), end="")
+    elif csv is None:
+        _print_table(*as_table(said, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if csv is not None and str(csv) != "-":
+        write_csv(csv, said)
+    for line in summary(said):
+        _say(line)
+    sys.exit(said.exit_code)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from engine.tracking import require_packages
 from engine.weights.sources import locate
 from wizard.launch import signals_kept, start_engine
 from wizard.progress import Progress, follow
-from wizard.words import count, frames_of, percent, quoted, resume_command, what_next
+from wizard.words import count, frames_of, percent, quoted, resume_command, views_text, what_next
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -124,9 +124,7 @@ def measure(run: RunFolder, as_json: bool) -> int:
     if as_json:
         print(json.dumps(result, indent=2))
         return code
-    views = f"{count(result['segments'], 'frame')} × {count(result['crops'], 'crop')}"
-    if result["test_clips"] > 1:
-        views = f"{count(result['test_clips'], 'place')} in time × {views}"
+    views = views_text(result["segments"], result["crops"], result["test_clips"])
     print("  ".join(f"{name} {percent(share)}" for name, share in _tested(result)))
     skipped = f", {result['skipped']} could not be decoded" if result["skipped"] else ""
     print(f"{count(result['clips'], 'clip')}, {views}{skipped}; details in {run.report / 'test'}", file=sys.stderr)

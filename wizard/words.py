@@ -94,6 +94,12 @@ def _crop_of(dataset: Dataset, training: bool) -> str:
     return f"{crop}; {mirrored}" + (f"; RandAugment {dataset.rand_augment}" if dataset.rand_augment else "")
 
 
+def views_text(frames: int, crops: int, test_clips: int = 1) -> str:
+    """What is looked at of each clip at test time: "8 frames × 10 crops", "4 places in time × 8 frames × 1 crop"."""
+    views = f"{count(frames, 'frame')} × {count(crops, 'crop')}"
+    return f"{count(test_clips, 'place')} in time × {views}" if test_clips > 1 else views
+
+
 def gflops_text(value: float) -> str:
     """3.27, 32.9, 2,828."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
