@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -35,7 +36,8 @@ class FollowedRun:
         """Take in about `limit` bytes of what is new. Returns its events, of steps in a row only the last one, and
         whether there may be more."""
         before = self.reader.offset
-        events = [event for found in self.reader.read_blocks(limit) for event in self._take(found)]
+        blocks = self.reader.read_blocks(limit, ends_only=not self._with_curves)
+        events = [event for found in blocks for event in self._take(found)]
         if events:
             self._read = self._clock()
             self.began = self.began or events[0].t
@@ -57,7 +59,10 @@ class FollowedRun:
 
     def epochs(self, step: int) -> float:
         """A step's place on the axis of the curves."""
-        return step / max(self.state.started.steps_per_epoch, 1) if self.state.started else float(step)
+        return step / self._steps_per_epoch()
+
+    def _steps_per_epoch(self) -> int:
+        return max(self.state.started.steps_per_epoch, 1) if self.state.started else 1
 
     def _take(self, found: Event | StepBlock) -> Iterator[Event]:
         if isinstance(found, StepBlock):
@@ -77,20 +82,18 @@ class FollowedRun:
 
     def _take_steps(self, block: StepBlock) -> Iterator[Event]:
         """The curves hold all points; a list of a million steps beside them would only cost memory."""
-        first, last = block.first(), block.last()
-        if first is None or last is None:
-            return
+        last = block.last()
         self.state.apply(last)
         del self.state.steps[:-1]
-        self.rhythm.take_steps(first, last, len(block))
+        self.rhythm.take_steps(block.first(), last, len(block))
         if self._with_curves:
             self._draw(block)
         yield last
 
     def _draw(self, block: StepBlock) -> None:
         steps, losses, accuracies = block.curves()
-        steps_per_epoch = 1 / self.epochs(1)
-        epochs = [step / steps_per_epoch for step in steps]
+        steps_per_epoch = self._steps_per_epoch()
+        epochs = array("d", [step / steps_per_epoch for step in steps])
         self.train_loss.extend(epochs, losses)
         self.train_accuracy.extend(epochs, accuracies)
 

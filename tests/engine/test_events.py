@@ -379,15 +379,14 @@ def test_blocks_hold_the_same_steps_in_the_same_order(tmp_path: Path) -> None:
     path.write_bytes(as_log(events) + b'{"v":1,"event":"step","t":broken}\n' + as_log([step(7)]))
     found = LogReader(path).read_blocks()
     kinds = [len(part) if isinstance(part, StepBlock) else type(part) for part in found]
-    assert kinds == [RunStarted, 4, Validation, 4]
+    assert kinds == [RunStarted, 4, Validation, 3]
     first, second = (part for part in found if isinstance(part, StepBlock))
     assert first.curves() == ([1, 2, 3, 4], [1.0] * 4, [0.5] * 4) and first.last() == step(4)
     steps, losses, _ = second.curves()
     assert steps == [5, 6, 7] and math.isnan(losses[0]) and second.last() == step(7)
 
 
-def test_a_block_without_a_whole_step_is_empty(tmp_path: Path) -> None:
+def test_lines_of_which_none_is_whole_are_no_block(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"v":1,"event":"step","t":broken}\n')
-    (block,) = LogReader(path).read_blocks()
-    assert isinstance(block, StepBlock) and block.last() is None and block.curves() == ([], [], [])
+    assert LogReader(path).read_blocks() == []

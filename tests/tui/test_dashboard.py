@@ -233,7 +233,7 @@ async def test_a_long_log_is_taken_in_slices_until_all_is_there(tmp_path):
     app = WatchApp(run)
     reader, slices = app.dashboard.followed.reader, []
     read = reader.read_blocks
-    reader.read_blocks = lambda limit=None: slices.append(read(limit)) or slices[-1]
+    reader.read_blocks = lambda *how, **more: slices.append(read(*how, **more)) or slices[-1]
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "step 8,000/40,000" in screen_text(app))
         assert len(app.dashboard.query_one("#loss", Curve).lines[0].points) == 8000

@@ -36,23 +36,24 @@ class Series:
         self.highs[0].append(y if finite else -math.inf)
         level, size = 0, len(self.xs)
         while size % self.FAN == 0:
-            self._sum_up(level, len(self.lows[level]) - self.FAN)
+            self._sum_up(level, size - self.FAN, size)
             level, size = level + 1, size // self.FAN
 
     def extend(self, xs: Sequence[float], ys: Sequence[float]) -> None:
         """Append many points at once."""
-        if not all(map(math.isfinite, ys)):
+        if not math.isfinite(sum(ys)):  # a value is not, or they are huge
             for x, y in zip(xs, ys, strict=True):
                 self.append(x, y)
             return
+        values = array("d", ys)
         before = len(self)
         self.xs.extend(xs)
-        self.lows[0].extend(ys)
-        self.highs[0].extend(ys)
+        self.lows[0].extend(values)
+        self.highs[0].extend(values)
         level, size = 0, len(self)
-        while (before := before // self.FAN) < (size := size // self.FAN):
-            for place in range(before, size):
-                self._sum_up(level, place * self.FAN)
+        while before // self.FAN < size // self.FAN:
+            before, size = before // self.FAN, size // self.FAN
+            self._sum_up(level, before * self.FAN, size * self.FAN)
             level += 1
 
     def value(self, index: int) -> float:
@@ -109,10 +110,11 @@ class Series:
         self._sums.extend(islice(accumulate(finite, initial=self._sums[-1]), 1, None))
         self._counts.extend(islice(accumulate(map(math.isfinite, new), initial=self._counts[-1]), 1, None))
 
-    def _sum_up(self, level: int, start: int) -> None:
-        """Append a full block of a level to the one above."""
+    def _sum_up(self, level: int, start: int, stop: int) -> None:
+        """Append full blocks of a level, start..stop, to the one above."""
         if len(self.lows) == level + 1:
             self.lows.append(array("d"))
             self.highs.append(array("d"))
-        self.lows[level + 1].append(min(self.lows[level][start : start + self.FAN]))
-        self.highs[level + 1].append(max(self.highs[level][start : start + self.FAN]))
+        for levels, best in ((self.lows, min), (self.highs, max)):
+            values = iter(levels[level][start:stop].tolist())
+            levels[level + 1].extend(map(best, zip(*[values] * self.FAN, strict=True)))
