@@ -29,6 +29,7 @@ TORCH_FREE = [
     "engine.recipe",
     "engine.events",
     "engine.errors",
+    "engine.finding",
     "engine.advice",
     "engine.atomic",
     "engine.control",
@@ -58,6 +59,7 @@ TORCH_FREE = [
 # Where the engine may look at the environment or the clock, and why. Everything else gets it as an argument.
 LOOKS_OUTSIDE = {
     ("engine/device.py", "os.environ"): "deterministic: cuBLAS takes this setting from the environment only",
+    ("engine/doctor.py", "os.environ"): "a variable that hides every GPU is the reason why there is none",
     ("engine/estimate.py", "time.perf_counter"): "it measures how long steps take",
     ("engine/events.py", "time.time"): "EventLog's default clock",
     ("engine/meter.py", "time.perf_counter"): "the meter's default clock",

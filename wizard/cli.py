@@ -218,6 +218,22 @@ def predict(
 
 
 @app.command()
+def doctor(
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Try whether trainings work here: device, versions, video readers, workers, disk, terminal, optional packages."""
+    from wizard.doctor import as_document, examine, exit_code, print_findings
+
+    findings = examine(output)
+    if as_json:
+        _print_json(as_document(findings))
+    else:
+        print_findings(findings)
+    sys.exit(exit_code(findings))
+
+
+@app.command()
 def lr(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a preset's name.")],
     low: Annotated[float, typer.Option(min=0, help="The rate to begin with.")] = 1e-6,

@@ -40,15 +40,19 @@ class Question:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def stop(self) -> None:
+        """End the process and its workers at once; may be called from another thread."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 if hasattr(os, "killpg"):
                     os.killpg(self._process.pid, signal.SIGKILL)
                 else:
                     self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What it says, as it says it. Raises the FtwizError that it ends with."""
