@@ -13,9 +13,10 @@ from pathlib import Path
 
 from engine.control import Interrupted, Signals
 from engine.errors import DeviceError, ExitCode, FtwizError
-from engine.events import EventLog, RunFailed, RunInterrupted
-from engine.recipe import load_recipe
+from engine.events import EventLog, RunFailed, RunInterrupted, WarningsAside
+from engine.recipe import Recipe, load_recipe
 from engine.run_folder import RunFolder
+from engine.torchrun import begin, code_of_an_interruption, fail, require_a_clip_for_each, train_with_torchrun
 
 
 def main() -> int:
@@ -24,6 +25,8 @@ def main() -> int:
     with Signals(is_our_process=True) as signals:
         if arguments.test or arguments.lr_range:
             return _look(run, arguments.lr_range, signals)
+        if arguments.ranks:
+            return _train_with_others(run, arguments.resume, arguments.ranks, signals)
         return _train(run, arguments.resume, signals)
 
 
@@ -36,21 +39,60 @@ def _train(run: RunFolder, resume: bool, signals: Signals) -> int:
             run.take_word()  # said to a process that is gone
             run.claim()
         recipe = load_recipe(run.recipe)
-        with signals.held():  # an exception in the middle of it, and torch ends the process with SIGABRT
-            from engine.train import fit  # takes seconds: a bad recipe is told before
-
-        fit(recipe, run.path, resume, signals)
+        require_a_clip_for_each(recipe)
+        if recipe.run.gpus > 1:
+            return train_with_torchrun(run, resume, recipe.run.gpus, signals)
+        _fit(recipe, run, resume, signals)
     except Interrupted:
-        return _code_of_an_interruption(run)
+        return code_of_an_interruption(run)
     except (Exception, KeyboardInterrupt) as error:
         if signals.came and not signals.are_held:  # whatever an import makes of it when it is interrupted
             _log_interrupted(run, log, signals.came)
-            return _code_of_an_interruption(run)
+            return code_of_an_interruption(run)
         text, exit_code = _explained(error, run)
         print(text, file=sys.stderr)
         log.write(RunFailed, error=text, exit_code=int(exit_code))
         return exit_code
     return ExitCode.OK
+
+
+def _fit(recipe: Recipe, run: RunFolder, resume: bool, signals: Signals) -> None:
+    with signals.held():  # an exception in the middle of it, and torch ends the process with SIGABRT
+        from engine.train import fit  # takes seconds: a bad recipe is told before
+
+    fit(recipe, run.path, resume, signals)
+
+
+def _train_with_others(run: RunFolder, resume: bool, ranks: Path, signals: Signals) -> int:
+    """One of the processes of a training on several GPUs. The first one has the log; how it went is read there, so
+    that no orderly end is a failure to torchrun."""
+    is_the_first = begin(ranks, run)
+    log: EventLog = EventLog(run.events) if is_the_first else WarningsAside()
+    signals.on_leave = lambda: _log_interrupted(run, EventLog(run.events), signals.came)
+    try:
+        if is_the_first:
+            signals.let_in()
+        _fit(load_recipe(run.recipe), run, resume, signals)
+    except Interrupted:
+        pass
+    except (Exception, KeyboardInterrupt) as error:
+        if signals.came and not signals.are_held:
+            _log_interrupted(run, log, signals.came)
+        elif not _is_loss_of_another(error):
+            text, exit_code = _explained(error, run)
+            print(text, file=sys.stderr)
+            log.write(RunFailed, error=text, exit_code=int(exit_code))
+            if not is_the_first:
+                fail(ranks, text, exit_code)
+        elif is_the_first:
+            print(error, file=sys.stderr)
+    return ExitCode.OK
+
+
+def _is_loss_of_another(error: BaseException) -> bool:
+    from engine.distributed import LostError
+
+    return isinstance(error, LostError)
 
 
 def _look(run: RunFolder, lr_range: list[str] | None, signals: Signals) -> int:
@@ -88,10 +130,6 @@ def _log_interrupted(run: RunFolder, log: EventLog, signal: str) -> None:
     )
 
 
-def _code_of_an_interruption(run: RunFolder) -> ExitCode:
-    return ExitCode.INTERRUPTED_RESUMABLE if run.checkpoints_to_resume() else ExitCode.INTERRUPTED
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="a run folder with a recipe.toml in it")
@@ -99,6 +137,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test", action="store_true", help="measure checkpoints/best.pt with the test-time views")
     parser.add_argument(
         "--lr-range", nargs=3, metavar=("LOW", "HIGH", "STEPS"), help="try learning rates; a JSON line for each"
+    )
+    parser.add_argument(
+        "--ranks", type=Path, metavar="DIR", help="be one of the processes that share each batch; torchrun's to say"
     )
     return parser.parse_args()
 

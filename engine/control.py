@@ -123,6 +123,21 @@ class Signals:
             os._exit(ExitCode.INTERRUPTED)
 
 
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Signals that come in here are heard at its end: between starting a process and knowing of it, one would leave it
+    behind. The process itself gets them only when it asks; else one that came in the second before the engine listens
+    would end it without a word."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _forget_echoes(ear: socket.socket) -> None:
     """One signal may come twice, when a cluster sends it to all processes and one of them passes it on."""
     time.sleep(_ECHO_SECONDS)
@@ -142,11 +157,14 @@ class Control:
         on_checkpoint: Callable[[], None],
         on_pause: Callable[[bool], None],
         on_full: Callable[[str], None],
+        is_followed: bool = True,
     ):
         """on_checkpoint saves one now; on_pause hears True when the run pauses, False when it goes on; on_full hears
-        what found no room on the disk, before the pause that follows."""
+        what found no room on the disk, before the pause that follows. is_followed: False in a process that is not the
+        first of a training on several GPUs: it writes and answers nothing, and waits for that one in the next step."""
         self._run, self._signals = run, signals
         self._on_checkpoint, self._on_pause, self._on_full = on_checkpoint, on_pause, on_full
+        self._is_followed = is_followed
         self._is_paused = False
 
     def __enter__(self) -> Control:
@@ -161,6 +179,8 @@ class Control:
 
         can_checkpoint: False during validation, where a checkpoint is due anyway in a moment.
         """
+        if not self._is_followed:
+            return
         word: str | None = self._run.take_word()
         if word == "pause":
             word = self._pause()
@@ -175,6 +195,8 @@ class Control:
 
         Raises Interrupted or Stopped where somebody ends the pause.
         """
+        if not self._is_followed:
+            return
         try:
             action()
         except DiskFullError as error:

@@ -8,11 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from engine.distributed import ALONE, World
 from engine.errors import DeviceError
 
 
-def choose_device(asked: str) -> torch.device:
-    """auto: the GPU if there is one, then Apple's, then the CPU. Raises DeviceError for one that is not there."""
+def choose_device(asked: str, world: World = ALONE) -> torch.device:
+    """auto: the GPU if there is one, then Apple's, then the CPU. Of several GPUs, this process's own.
+
+    Raises DeviceError for what is not there.
+    """
+    if world.size > 1:
+        return _one_of_several(asked, world)
     if asked == "auto":
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -28,6 +34,18 @@ def choose_device(asked: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError('[run] device = "mps", but this machine has no Apple GPU; set it to "auto" or "cpu".')
     return device
+
+
+def _one_of_several(asked: str, world: World) -> torch.device:
+    if asked == "cpu":
+        return torch.device("cpu")
+    found = torch.cuda.device_count()
+    if found < world.size:
+        there = f"there {'is one CUDA device' if found == 1 else f'are {found} CUDA devices'} here; set it to {found}"
+        advice = there if found else 'CUDA is not available here; set it to 1, or device to "cpu" for as many processes'
+        raise DeviceError(f"[run] gpus = {world.size}, but {advice}.")
+    torch.cuda.set_device(world.rank)
+    return torch.device("cuda", world.rank)
 
 
 def choose_precision(asked: str, device: torch.device) -> str:
@@ -47,11 +65,12 @@ def choose_channels_last(asked: bool | str, device: torch.device) -> bool:
     return device.type == "cuda" if asked == "auto" else bool(asked)
 
 
-def choose_workers(asked: int | str, device: torch.device) -> int:
-    """auto: one process a core beside a GPU, at most 8; on a CPU one, since the model needs the cores itself."""
+def choose_workers(asked: int | str, device: torch.device, gpus: int = 1) -> int:
+    """auto: one process a core beside a GPU, at most 8; on a CPU one, since the model needs the cores itself. Several
+    GPUs share the cores."""
     if isinstance(asked, int):
         return asked
-    return min(8, available_cores()) if device.type != "cpu" else 1
+    return max(1, min(8, available_cores() // gpus)) if device.type != "cpu" else 1
 
 
 def available_cores() -> int:
@@ -89,10 +108,12 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def describe(device: torch.device) -> str:
+def describe(device: torch.device, gpus: int = 1) -> str:
     """A name for people."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        name = torch.cuda.get_device_name(device)
+        return f"{gpus} × {name}" if gpus > 1 else name
     if device.type == "mps":
         return "Apple GPU"
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = f"{gpus * torch.get_num_threads()} threads"
+    return f"CPU, {gpus} processes, {threads}" if gpus > 1 else f"CPU, {threads}"

@@ -67,6 +67,7 @@ def go_back(training: Training, diverged: DivergedError, control: Control) -> No
     training.recipe = training.recipe.model_copy(update={"schedule": schedule})
     set_base_lrs(training.optimizer, training.scheduler, [float(lr) / 2 for lr in training.scheduler.base_lrs])
     checkpoint = _restore_one_of(training, list(_good_checkpoints(training))[training.in_vain :])
+    training.world.wait()  # until all have read what the first one is about to replace
     training.retries = retry
     control.write(lambda: _keep(training))
     training.log.write(

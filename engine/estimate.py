@@ -27,6 +27,7 @@ from torch.utils.data import get_worker_info
 from engine.dataset.loader import Batch, Batches, ClipDataset, ClipsAround, Item, TrainingClips, ValidationClips
 from engine.dataset.workers import ClipLoader
 from engine.device import available_cores, describe
+from engine.distributed import on_one_gpu
 from engine.errors import DataError, DeviceError, ExitCode, FtwizError, RecipeError
 from engine.evaluation import measure
 from engine.events import EventLog
@@ -59,6 +60,7 @@ def measure_steps(recipe: Recipe, tell: Tell = lambda doing, **more: None, secon
     seconds: of measured steps; at least LEAST_STEPS are done, and no more once their times are steady.
     Raises the FtwizError of whatever would not work; DeviceError where not even one clip fits into memory.
     """
+    gpus, recipe = recipe.run.gpus, on_one_gpu(recipe)
     device = prepare_device(recipe)
     tell("reading the dataset")
     recipe, clips = decide(recipe, device)
@@ -90,7 +92,7 @@ def measure_steps(recipe: Recipe, tell: Tell = lambda doing, **more: None, secon
         memory_limit_mb=_memory_limit_mb(device),
         checkpoint_bytes=size,
         clips_skipped=skipped,
-        notes=_notes(training, asked),
+        notes=_notes(training, asked, gpus),
     )
 
 
@@ -129,7 +131,7 @@ def _training_pass(training: Training, tell: Tell, seconds: float) -> tuple[Pass
 
 def _step(training: Training, batch: Batch) -> None:
     """What `engine.train.train_epoch` does with a batch."""
-    gradients_of(training, batch)
+    gradients_of(training, batch, of=len(batch.labels))
     training.scaler.unscale_(training.optimizer)
     float(clip_gradients(training.model.parameters(), training.recipe.schedule))
     training.scaler.step(training.optimizer)
@@ -281,8 +283,13 @@ def _memory_limit_mb(device: torch.device) -> float:
     return memory_limit_mb()
 
 
-def _notes(training: Training, asked: int) -> tuple[str, ...]:
+def _notes(training: Training, asked: int, gpus: int) -> tuple[str, ...]:
     notes = []
+    if gpus > 1:
+        notes.append(
+            f"Measured on one GPU. The {gpus} of [run] gpus share each batch, so that steps take as little as a "
+            f"{gpus}th of this, if the clips are decoded that fast."
+        )
     if training.micro_batch_size < asked:
         notes.append(
             f"{asked} clips at a time do not fit into the memory of the device: training goes on with "

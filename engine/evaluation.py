@@ -21,6 +21,7 @@ from engine.dataset.loader import Batch, Batches, ClipsAtTestTime, ValidationCli
 from engine.dataset.mirror import mirror_of, require_mirror_images
 from engine.dataset.workers import ClipLoader
 from engine.device import autocast
+from engine.distributed import ALONE, World
 from engine.metrics import Metrics, tally_for
 from engine.recipe import Recipe
 
@@ -54,15 +55,29 @@ def measure(
     recipe: Recipe,
     device: torch.device,
     between_batches: Callable[[Batch], None] = lambda batch: None,
+    world: World = ALONE,
 ) -> Metrics:
-    """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass."""
+    """One pass in eval mode. `between_batches` sees each batch after it was used, and may raise to end the pass.
+
+    world: the processes whose loaders have each a share of every batch; all get the measurements of all clips.
+    """
     tally = tally_for(recipe, device)
     with evaluating(model):
         for batch in loader:
-            if len(batch.labels):
-                tally.add(batch.clips, logits_of(model, batch.frames.to(device), recipe), batch.labels.to(device))
-            between_batches(batch)
+            whole = world.whole(batch)
+            if whole.clips:
+                own = [_measured(model, batch, recipe, device)] if batch.clips else []
+                logits, labels = world.joined(own)
+                tally.add(whole.clips, logits.to(device), labels.to(device))
+            between_batches(whole)
     return tally.metrics()
+
+
+def _measured(
+    model: nn.Module, batch: Batch, recipe: Recipe, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [B, views, num_classes] and labels."""
+    return logits_of(model, batch.frames.to(device), recipe), batch.labels.to(device)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -293,6 +294,17 @@ class EventLog:
             with open(self.path, "ab", buffering=0) as file:
                 written = file.write(self._waiting)
             self._waiting = self._waiting[written:]
+
+
+class WarningsAside(EventLog):
+    """Of a process that leaves the log to another one: what it warns of goes to stderr, and so into log.txt."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def write(self, kind: type[Event], **fields: Any) -> None:
+        if kind is Message and fields["level"] == "warning":
+            print(fields["text"], file=sys.stderr, flush=True)
 
 
 def _ends_in_half_a_line(path: Path) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 
 from engine.dataset.loader import Batch
+from engine.distributed import on_one_gpu
 from engine.events import EventLog
 from engine.learning_rate import scaled_lr
 from engine.recipe import Recipe
@@ -30,7 +31,7 @@ def lr_range_test(recipe: Recipe, run: RunFolder, low: float, high: float, steps
 
     `run` is a folder of its own to work in: the weights are spoilt afterwards and nothing of them is kept.
     """
-    training = set_up(recipe, run, EventLog(run.events), resume=False)
+    training = set_up(on_one_gpu(recipe), run, EventLog(run.events), resume=False)
     full = scaled_lr(training.recipe.schedule)
     speeds = [group["initial_lr"] / full for group in training.optimizer.param_groups]
     mean, lowest = 0.0, float("inf")
@@ -48,7 +49,7 @@ def lr_range_test(recipe: Recipe, run: RunFolder, low: float, high: float, steps
 
 
 def _step(training: Training, batch: Batch) -> float:
-    losses, _ = gradients_of(training, batch)
+    losses, _ = gradients_of(training, batch, of=len(batch.labels))
     training.scaler.unscale_(training.optimizer)
     clip_gradients(training.model.parameters(), training.recipe.schedule)
     training.scaler.step(training.optimizer)

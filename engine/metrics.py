@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -141,9 +142,11 @@ class OneOfTheClassesTally(Tally):
     def __init__(self, recipe: Recipe, device: torch.device):
         super().__init__(recipe, device)
         of = torchmetrics.classification
-        self.top1 = of.MulticlassAccuracy(self.classes, average="micro").to(device)
-        self.top5 = of.MulticlassAccuracy(self.classes, top_k=min(5, self.classes), average="micro").to(device)
-        self.confusion = of.MulticlassConfusionMatrix(self.classes).to(device)
+        alone: dict[str, Any] = {"sync_on_compute": False}  # each of several processes is given all clips
+        top_k = min(5, self.classes)
+        self.top1 = of.MulticlassAccuracy(self.classes, average="micro", **alone).to(device)
+        self.top5 = of.MulticlassAccuracy(self.classes, top_k=top_k, average="micro", **alone).to(device)
+        self.confusion = of.MulticlassConfusionMatrix(self.classes, **alone).to(device)
 
     def add(self, clips: list[int], logits: torch.Tensor, labels: torch.Tensor) -> None:
         scores = self._log_probabilities(logits)

@@ -11,11 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from engine.atomic import write_text
 from engine.dataset.clips import Clip, ClipLists
-from engine.device import describe
 from engine.recipe import Recipe, document_of
 
 _HASHES_A_NAME = 5
@@ -23,16 +20,15 @@ CHANGED = "is damaged: its content is not what was saved (its sha256 is not in p
 _PACKAGES = ("ftwiz", "torch", "torchvision", "torchmetrics", "numpy", "decord", "av", "transformers")
 
 
-def write_provenance(
-    path: Path, asked: Recipe, clips: ClipLists, device: torch.device, weights: str, sha256: str
-) -> None:
-    """asked: the recipe, before "auto" was decided. weights: where they came from, "" for none. sha256: of those."""
+def write_provenance(path: Path, asked: Recipe, clips: ClipLists, device: str, weights: str, sha256: str) -> None:
+    """asked: the recipe, before "auto" was decided. device: its name. weights: where they came from, "" for none.
+    sha256: of those."""
     document = {
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
-        "device": describe(device),
+        "device": device,
         "seed": asked.run.seed,
         "weights": {"source": weights, "sha256": sha256},
         "clips": {

@@ -502,6 +502,8 @@ class Run(Table):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """auto, cpu, cuda, cuda:N or mps."""
+    gpus: int = Field(default=1, ge=1)
+    """GPUs of this machine that share each batch (`ftwiz run --gpus`). On device = "cpu": so many processes."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 on a GPU that has it, fp16 (with its loss scaled) on an older CUDA GPU, else fp32."""
     channels_last: bool | Auto = "auto"
@@ -538,6 +540,15 @@ class Run(Table):
     test_frame_size: int = Field(default=0, ge=0)
     """Test time: like dataset.frame_size; convolutional networks take larger frames than they were trained on. 0: the
     same."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _one_device_is_one(cls, gpus: int, info: ValidationInfo) -> int:
+        device = info.data.get("device", "auto")
+        if gpus > 1 and (device == "mps" or ":" in device):
+            advice = 'device = "cuda" takes the first ones' if ":" in device else "gpus must be 1"
+            raise ValueError(f'device = "{device}" is a single one; {advice}')
+        return gpus
 
 
 class Recipe(Table):

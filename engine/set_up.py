@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from engine.device import (
     make_fast,
     store_channels_last,
 )
+from engine.distributed import ALONE, World
 from engine.errors import DataError, RecipeError
 from engine.events import EventLog, Message, RunStarted, WeightsLoaded
 from engine.learning_rate import lr_arithmetic, scaled_lr
@@ -39,41 +41,47 @@ from engine.model import build_model, build_shapes
 from engine.provenance import write_provenance
 from engine.randomness import seed_generators
 from engine.recipe import Recipe, save_recipe
-from engine.run_folder import RunFolder
+from engine.run_folder import LAST, RunFolder
 from engine.schedule import build_average, build_optimizer, build_scheduler, is_frozen_at, set_frozen
 from engine.training import Training
 from engine.weights.fetch import Progress
 from engine.weights.load import LoadReport, initialise
 
 
-def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool) -> Training:
+def set_up(recipe: Recipe, run: RunFolder, log: EventLog, resume: bool, world: World = ALONE) -> Training:
     """Decide every "auto", read the dataset, build the model, load the weights; the run folder gets the result.
 
+    world: of several processes, all set up the same; the first one writes, and loads the weights that all get.
     Raises the FtwizError of whatever does not work.
     """
-    asked, device = recipe, prepare_device(recipe)
-    recipe, clips = decide(recipe, device)
+    asked, device = recipe, prepare_device(recipe, world)
+    with world.first_before_others():
+        recipe, clips = decide(recipe, device, world)
     if not resume:
-        recipe = _with_its_own_quarantine(recipe, run)
+        recipe = _with_its_own_quarantine(recipe, run, world)
     model = build_model(recipe)
-    report = None if resume else initialise(model, recipe, on_progress=_log_download(log))
-    training = put_together(recipe, clips, model, device, run, log)
+    loads = world.is_first and not resume
+    report = initialise(model, recipe, on_progress=_log_download(log)) if loads else None
+    training = put_together(recipe, clips, model, device, run, log, world)
     training.quarantine.require_at_most(recipe.dataset.max_bad_fraction, clips)
     if resume:
-        training.restore()
-    else:
+        with world.first_before_others():  # which finds one that is whole, and makes it the last
+            training.restore(None if world.is_first else run.checkpoints / LAST)
+    elif world.is_first:
         source = report.source if report else ""
         with run.writing("The recipe"):
             save_recipe(training.recipe, run.recipe)
-            write_provenance(run.provenance, asked, clips, device, source, report.sha256 if report else "")
+            device_name = describe(device, world.size)
+            write_provenance(run.provenance, asked, clips, device_name, source, report.sha256 if report else "")
     set_frozen(model, recipe.schedule, training.epoch)
-    _announce(training, report, resume)
+    if world.is_first:
+        _announce(training, report, resume)
     return training
 
 
-def prepare_device(recipe: Recipe) -> torch.device:
+def prepare_device(recipe: Recipe, world: World = ALONE) -> torch.device:
     """The device that the recipe names, as fast or as deterministic as it wants it, and the generators seeded."""
-    device = choose_device(recipe.run.device)
+    device = choose_device(recipe.run.device, world)
     if recipe.run.deterministic:
         make_deterministic()
     else:
@@ -82,26 +90,33 @@ def prepare_device(recipe: Recipe) -> torch.device:
     return device
 
 
-def decide(recipe: Recipe, device: torch.device) -> tuple[Recipe, ClipLists]:
+def decide(recipe: Recipe, device: torch.device, world: World = ALONE) -> tuple[Recipe, ClipLists]:
     """The recipe with every "auto" decided but those of the batch, which a model has to try; and its clips."""
     clips = read_dataset(recipe)
     clips = replace(clips, notes=clips.notes + mirror_note(recipe, clips.classes))
-    recipe = _resolved(recipe, clips, device)
+    recipe = _resolved(recipe, clips, device, world)
     check_test_frames(recipe)
     return recipe, clips
 
 
 def put_together(
-    recipe: Recipe, clips: ClipLists, model: nn.Module, device: torch.device, run: RunFolder, log: EventLog
+    recipe: Recipe,
+    clips: ClipLists,
+    model: nn.Module,
+    device: torch.device,
+    run: RunFolder,
+    log: EventLog,
+    world: World = ALONE,
 ) -> Training:
     """A training of `model`, whose weights are there already. Writes nothing; its recipe has the batch decided."""
     if recipe.schedule.lora:
         add_corrections(model, recipe)
     model.to(device)
+    world.take_weights_of_the_first(model)
     if choose_channels_last(recipe.run.channels_last, device):
         store_channels_last(model)
     loss = build_loss(recipe, _class_weights(clips, recipe)).to(device)
-    recipe = _with_a_batch_that_fits(recipe, model, loss, clips, device)
+    recipe = _with_a_batch_that_fits(recipe, model, loss, clips, device, world)
     average = build_average(model, recipe.schedule)  # a copy: before the model is compiled
     if recipe.run.compile:
         model.compile()
@@ -109,14 +124,19 @@ def put_together(
     set_frozen(model, recipe.schedule, epoch=max(1, recipe.schedule.unfreeze_at_epoch))
     optimizer = build_optimizer(model, recipe, device)
     batches = Batches(
-        len(clips.train), int(recipe.schedule.batch_size), shuffle_seed=recipe.run.seed, chances=_chances(clips, recipe)
+        len(clips.train),
+        int(recipe.schedule.batch_size),
+        shuffle_seed=recipe.run.seed,
+        chances=_chances(clips, recipe),
+        share=world.share,
     )
-    val_batches = Batches(len(clips.val), int(recipe.schedule.micro_batch_size))
+    val_batches = Batches(len(clips.val), int(recipe.schedule.micro_batch_size) * world.size, share=world.share)
     quarantine = Quarantine(run.quarantine)
     return Training(
         recipe=recipe,
         run=run,
         log=log,
+        world=world,
         device=device,
         clips=clips,
         model=model,
@@ -137,11 +157,12 @@ def put_together(
     )
 
 
-def _with_its_own_quarantine(recipe: Recipe, run: RunFolder) -> Recipe:
+def _with_its_own_quarantine(recipe: Recipe, run: RunFolder, world: World) -> Recipe:
     """The run goes on with the clips it began with, whatever a later check finds."""
     if not recipe.dataset.quarantine:
         return recipe
-    LeftOut(Path(recipe.dataset.quarantine)).copy_to(run.left_out)
+    if world.is_first:
+        LeftOut(Path(recipe.dataset.quarantine)).copy_to(run.left_out)
     dataset = recipe.dataset.model_copy(update={"quarantine": str(run.left_out.absolute())})
     return recipe.model_copy(update={"dataset": dataset})
 
@@ -161,25 +182,26 @@ def _log_download(log: EventLog) -> Progress:
     return on_progress
 
 
-def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device) -> Recipe:
+def _resolved(recipe: Recipe, clips: ClipLists, device: torch.device, world: World) -> Recipe:
     """The recipe with every "auto" decided and the class names in it."""
     document = decided_by_data(recipe, clips).model_dump()
-    document["run"]["device"] = str(device)
+    document["run"]["device"] = str(device) if world.size == 1 else device.type  # the same in all processes
     document["run"]["precision"] = choose_precision(recipe.run.precision, device)
-    document["run"]["workers"] = choose_workers(recipe.run.workers, device)
+    document["run"]["workers"] = choose_workers(recipe.run.workers, device, world.size)
     return Recipe.model_validate(document)
 
 
 def _with_a_batch_that_fits(
-    recipe: Recipe, model: nn.Module, loss: ClipLoss, clips: ClipLists, device: torch.device
+    recipe: Recipe, model: nn.Module, loss: ClipLoss, clips: ClipLists, device: torch.device, world: World
 ) -> Recipe:
     """The recipe with batch_size and micro_batch_size decided; tries steps where the batch is "auto"."""
     schedule = recipe.schedule
     batch_size, micro_batch_size = schedule.batch_size, schedule.micro_batch_size
     if batch_size == "auto":
-        fits = largest_batch(model, recipe, loss, _one_clip(clips, recipe), device)
-        batch_size = min(fits, max(1, len(clips.train) // STEPS_AN_EPOCH))
-    micro_batch_size = batch_size if micro_batch_size == "auto" else min(micro_batch_size, batch_size)
+        fits = min(world.gather(largest_batch(model, recipe, loss, _one_clip(clips, recipe), device)))
+        batch_size = min(fits * world.size, max(world.size, len(clips.train) // STEPS_AN_EPOCH))
+    share = math.ceil(int(batch_size) / world.size)
+    micro_batch_size = share if micro_batch_size == "auto" else min(micro_batch_size, share)
     sizes = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
     return recipe.model_copy(update={"schedule": schedule.model_copy(update=sizes)})
 
@@ -288,7 +310,7 @@ def _announce(training: Training, report: LoadReport | None, resume: bool) -> No
         batch_size=int(recipe.schedule.batch_size),
         lr=scaled_lr(recipe.schedule),
         lr_arithmetic=lr_arithmetic(recipe.schedule),
-        device=describe(training.device),
+        device=describe(training.device, training.world.size),
         precision=recipe.run.precision,
         workers=int(recipe.run.workers),
         parameters=sum(parameter.numel() for parameter in training.model.parameters()),

@@ -15,6 +15,7 @@ from engine.dataset.augment import normalise
 from engine.dataset.loader import Batch
 from engine.dataset.workers import TooLittleSharedMemoryError
 from engine.device import available_cores
+from engine.distributed import join, leave
 from engine.divergence import DivergedError, go_back, require_finite
 from engine.errors import DataError, RecipeError, TrainingError
 from engine.evaluation import Metrics, measure, write_report
@@ -27,6 +28,7 @@ from engine.events import (
     Step,
     Validation,
     ValidationStarted,
+    WarningsAside,
 )
 from engine.memory import is_out_of_memory
 from engine.meter import Meter
@@ -45,21 +47,25 @@ def fit(
     """Train as the recipe says, logging to and saving in `run_dir`; returns the finished training.
 
     signals: those of a process that hears them already; None: heard from here to the end of the training.
+    On several GPUs, each process that torchrun started calls this; the first one alone logs and saves.
     Raises Interrupted, after a checkpoint is saved, when SIGINT, SIGTERM or SIGUSR1 came; else the FtwizError of what
     went wrong.
     """
-    run = RunFolder(Path(run_dir))
-    if run.events.exists() and not resume:
+    run, world = RunFolder(Path(run_dir)), join(recipe.run)
+    if world.is_first and run.events.exists() and not resume:
         raise RecipeError(f"{run.path} already holds a run; go on with it (resume), or give another folder.")
     with run.writing("The run"):
         run.checkpoints.mkdir(parents=True, exist_ok=True)
-        run.claim()
+        if world.size == 1:  # else by the process that started all
+            run.claim()
     require_packages(recipe.run.trackers)
-    log = EventLog(run.events)
-    training = set_up(recipe, run, log, resume)
+    log = EventLog(run.events) if world.is_first else WarningsAside()
+    training = set_up(recipe, run, log, resume, world)
     Adviser(Course(training.recipe, training.clips.counts(training.clips.train), available_cores()), log)
-    with nullcontext(signals) if signals else Signals() as heard, tracking(training.recipe, run, log):
+    watched = tracking(training.recipe, run, log) if world.is_first else nullcontext()
+    with nullcontext(signals) if signals else Signals() as heard, watched:
         train(training, heard)
+    leave(world)
     return training
 
 
@@ -80,7 +86,7 @@ def train(training: Training, signals: Signals) -> None:
         training.say(f"{what} Training waits, and goes on by itself once there is room.", level="warning")
 
     signals.on_leave = lambda: training.log_interrupted(EventLog(run.events), signals.came)
-    with Control(run, signals, training.save, on_pause, on_full) as control:
+    with Control(run, signals, training.save, on_pause, on_full, training.world.is_first) as control:
         try:
             control.attend()
             if training.recipe.schedule.retries_at_half_lr and not training.step:
@@ -126,10 +132,11 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
     """The rest of the current epoch: all of it, or what a resumed run had not done yet."""
     schedule, model, optimizer, scaler = training.recipe.schedule, training.model, training.optimizer, training.scaler
     training.begin_epoch()
-    for batch in meter.waiting_for(training.loader):
+    for share in meter.waiting_for(training.loader):
+        batch = training.world.whole(share)  # on one GPU the same
         report_skipped(training, batch)
-        if len(batch.labels):
-            losses, accuracy = gradients_of(training, batch)  # [B], [B]
+        if batch.clips:
+            losses, accuracy = gradients_of(training, share, of=len(batch.clips))  # [B], [B]
             scaler.unscale_(optimizer)
             grad_norm = clip_gradients(model.parameters(), schedule)
             require_finite(training, losses, grad_norm, batch)
@@ -145,15 +152,21 @@ def train_epoch(training: Training, meter: Meter, control: Control) -> None:
         control.attend()
 
 
-def gradients_of(training: Training, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients of the batch's mean loss, summed over micro-batches → the loss of each clip [B], and its
-    training_accuracy [B]. Where a micro-batch does not fit into memory, all is done again in halves."""
+def gradients_of(training: Training, share: Batch, of: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradients of the mean loss of the `of` clips of a batch, summed over micro-batches and processes → the loss of
+    each clip [B], and its training_accuracy [B]. share: the clips of this process."""
+    training.world.draw_apart(training.recipe.run.seed, training.step)
+    losses, accuracy = training.world.joined(gradients_of_share(training, share, of))
+    training.world.add_up_gradients(training.model)
+    return losses, accuracy
+
+
+def gradients_of_share(training: Training, share: Batch, of: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The micro-batches' losses and accuracies. Where one does not fit into memory, all is done again in halves."""
     while True:
         training.optimizer.zero_grad()
         try:
-            parts = [backward(training, *part, of=len(batch.labels)) for part in batch.split(training.micro_batch_size)]
-            losses, accuracy = (torch.cat(each) for each in zip(*parts, strict=True))
-            return losses, accuracy
+            return [backward(training, *part, of) for part in share.split(training.micro_batch_size)]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -207,7 +220,8 @@ def validate(training: Training, meter: Meter, control: Control) -> bool:
         report_skipped(training, batch)
         control.attend(can_checkpoint=False)
 
-    metrics = measure(training.model_to_measure, training.val_loader, training.recipe, training.device, between_batches)
+    model, recipe = training.model_to_measure, training.recipe
+    metrics = measure(model, training.val_loader, recipe, training.device, between_batches, training.world)
     best = metrics.key > training.best
     if best:
         control.write(lambda: write_the_report(training, metrics))  # may end here: nothing has changed so far
@@ -242,7 +256,7 @@ def report_skipped(training: Training, batch: Batch) -> None:
     """Put the clips of a batch that did not decode into quarantine; too many of them end the run."""
     for name, reason in batch.skipped:
         with training.run.writing(f"{name} among the clips that are left out"):
-            is_new = training.quarantine.add(name, reason)
+            is_new = training.quarantine.add(name, reason, on_disk=training.world.is_first)
         if is_new:
             training.log.write(ClipSkipped, path=name, reason=reason, epoch=training.epoch)
     training.quarantine.require_at_most(training.recipe.dataset.max_bad_fraction, training.clips)
@@ -254,11 +268,13 @@ def log_step(training: Training, meter: Meter) -> None:
     if step % training.recipe.run.log_interval and step % per_epoch:
         return
     left = training.recipe.schedule.epochs * per_epoch - step
+    measured = training.world.gather(meter.read())
+    of_the_worst = {name: max(each[name] for each in measured) for name in ("data_wait", "memory_mb")}
     training.log.write(
         Step,
         step=step,
         epoch=training.epoch,
         lr=training.scheduler.get_last_lr()[0],
         eta_s=left * meter.seconds_a_step(),
-        **meter.read(),
+        **(measured[0] | of_the_worst),
     )

@@ -32,6 +32,7 @@ from engine.dataset.workers import ClipLoader
 from engine.device import (
     autocast,
 )
+from engine.distributed import World
 from engine.errors import DataError, DeviceError, WeightsError
 from engine.events import CheckpointSaved, EventLog, Message, RunInterrupted
 from engine.loss import ClipLoss
@@ -58,6 +59,7 @@ class Training:
     recipe: Recipe  # resolved: no "auto" left
     run: RunFolder
     log: EventLog
+    world: World  # the processes that share each batch: ALONE, but on several GPUs
     device: torch.device
     clips: ClipLists
     model: nn.Module
@@ -160,8 +162,10 @@ class Training:
         """Write a checkpoint as last.pt and under the other names (best.pt, epoch-005.pt).
 
         Raises DiskFullError where there is no room (the next save then makes up for these names too), TrainingError
-        where writing fails otherwise.
+        where writing fails otherwise. Of several processes the first one alone writes.
         """
+        if not self.world.is_first:
+            return
         names = self.names_owed = list(dict.fromkeys([*names, *self.names_owed]))
         with self.run.writing(f"The checkpoint of step {self.step}"):
             self.log.sync()  # what it goes on from must not be older than what the log tells

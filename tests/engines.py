@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.run_folder import RunFolder
@@ -18,13 +19,15 @@ import json, os, resource, sys
 from engine.__main__ import main
 import engine.train
 
-def become(arguments, log, largest_file):
+def become(arguments, log, largest_file, environment, first_of_all):
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    os.environ |= environment
+    exec(first_of_all, {})
     sys.argv = ["engine", *arguments]
     sys.exit(main())
 
@@ -59,12 +62,36 @@ class Engines:
         self._server.stdin.close()
         self._server.wait(60)
 
-    def start(self, run: RunFolder, *arguments: str, largest_file: int = 0) -> Engine:
-        """largest_file: bytes that no file of the process may exceed (0: any)."""
-        pid = self.ask({"start": [[str(run.path), *arguments], str(run.log), largest_file]})
-        engine = Engine(self, pid)
+    def start(
+        self,
+        run: RunFolder,
+        *arguments: str,
+        largest_file: int = 0,
+        environment: Mapping[str, str] | None = None,
+        first_of_all: str = "",
+    ) -> Engine:
+        """largest_file: bytes that no file of the process may exceed (0: any). first_of_all: code that it runs."""
+        order = [[str(run.path), *arguments], str(run.log), largest_file, dict(environment or {}), first_of_all]
+        engine = Engine(self, self.ask({"start": order}))
         self._started.append(engine)
         return engine
+
+    def start_two(self, run: RunFolder, *arguments: str, first_of_all: str = "") -> tuple[Engine, Engine]:
+        """Two that train together, with what torchrun would tell them. The run must be claimed by somebody who lives,
+        as by the process that starts torchrun."""
+        ranks = run.path.with_name(f"{run.path.name}-ranks")
+        ranks.mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
+        first, second = (
+            self.start(
+                run, f"--ranks={ranks}", *arguments, environment={**place, "RANK": rank}, first_of_all=first_of_all
+            )
+            for rank in ("0", "1")
+        )
+        return first, second
 
     def ask(self, order: dict[str, Any]) -> Any:
         assert self._server.stdin is not None and self._server.stdout is not None

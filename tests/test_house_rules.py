@@ -37,6 +37,7 @@ TORCH_FREE = [
     "engine.hugging_face",
     "engine.run_folder",
     "engine.resume",
+    "engine.torchrun",
     "engine.tracking",
     "engine.dataset.check",
     "engine.dataset.clips",
@@ -63,6 +64,10 @@ LOOKS_OUTSIDE = {
     ("engine/estimate.py", "time.perf_counter"): "it measures how long steps take",
     ("engine/events.py", "time.time"): "EventLog's default clock",
     ("engine/meter.py", "time.perf_counter"): "the meter's default clock",
+    (
+        "engine/torchrun.py",
+        "os.environ",
+    ): "torchrun says the rank there, and hears of threads",
     ("engine/weights/fetch.py", "os.environ"): "the cache folder that torch uses too",
     ("engine/weights/hub.py", "os.environ"): "the token, the cache and the endpoint of Hugging Face's own library",
 }

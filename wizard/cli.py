@@ -98,6 +98,9 @@ def run(
         bool, typer.Option("--resume", help="Go on with the run in --run-dir, or the recipe's latest.")
     ] = False,
     sets: Overrides = None,
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="GPUs that share each batch (default: run.gpus of the recipe).")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Resolve the recipe, read the dataset, change nothing.")
     ] = False,
@@ -106,10 +109,10 @@ def run(
         bool, typer.Option("--json", help="The run's events on stdout, one JSON document a line.")
     ] = False,
 ) -> None:
-    """Train as a recipe says, on the GPU or the CPU."""
+    """Train as a recipe says, on the GPU, on several, or on the CPU."""
     from wizard.run import plan, prepare, resume_run, train
 
-    overrides = _overrides(sets)
+    overrides = _overrides(sets) | ({"run.gpus": gpus} if gpus else {})
     if watch and as_json:
         raise RecipeError("--watch draws the dashboard and --json prints the events: choose one of them.")
     if watch and not dry_run:

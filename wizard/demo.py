@@ -30,11 +30,12 @@ from textwrap import wrap
 from typing import Any
 
 from engine.atomic import write_text
+from engine.control import signals_kept
 from engine.errors import DataError, ExitCode, FtwizError, RecipeError, TrainingError
 from engine.events import RunFailed, RunFinished
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
-from wizard.launch import signals_kept, start_engine
+from wizard.launch import start_engine
 from wizard.progress import Progress, can_animate, follow
 from wizard.words import count, duration, percent, quoted, resume_command
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
+from engine.control import signals_kept
 from engine.run_folder import RunFolder
 
 
@@ -24,18 +23,3 @@ def start_engine(run: RunFolder, resume: bool = False) -> subprocess.Popen[bytes
     with suppress(OSError):  # a full disk, which the engine tells of
         run.claim(engine.pid)  # it does so itself in a moment; until then nobody else is to start one
     return engine
-
-
-@contextmanager
-def signals_kept() -> Iterator[None]:
-    """Signals that come in here are heard at its end: between starting a process and knowing of it, one would leave it
-    behind. The process itself gets them only when it asks; else one that came in the second before the engine listens
-    would end it without a word."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engine.control import signals_kept
 from engine.dataset.formats import read_dataset
 from engine.dataset.mirror import mirror_note
 from engine.errors import ExitCode, RecipeError
@@ -25,7 +26,7 @@ from engine.resume import asked_recipe, changes, may_change, told
 from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
 from engine.tracking import require_packages
 from engine.weights.sources import locate
-from wizard.launch import signals_kept, start_engine
+from wizard.launch import start_engine
 from wizard.progress import Progress, follow
 from wizard.words import count, frames_of, percent, quoted, resume_command, views_text, what_next
 

@@ -39,7 +39,9 @@ class Batch:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def split(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Frames and labels of at most `size` clips at a time."""
+        """Frames and labels of at most `size` clips at a time; nothing of a batch without any."""
+        if not self.clips:
+            return iter(())
         return zip(self.frames.split(size), self.labels.split(size), strict=True)
 
     def pin_memory(self) -> Batch:
@@ -188,10 +190,19 @@ class Batches(Sampler[list[tuple[int, int]]]):
     A clip that `leaves_out` names is not in its batch, which is smaller for it; no other one takes its place.
     """
 
-    def __init__(self, clips: int, batch_size: int, shuffle_seed: int | None = None, chances: np.ndarray | None = None):
+    def __init__(
+        self,
+        clips: int,
+        batch_size: int,
+        shuffle_seed: int | None = None,
+        chances: np.ndarray | None = None,
+        share: tuple[int, int] = (0, 1),
+    ):
         """shuffle_seed: None for the order of the list. chances: of each clip to be drawn, float [clips]; an epoch
-        then draws as many clips as there are, some twice and some never. None: each clip once."""
+        then draws as many clips as there are, some twice and some never. None: each clip once. share: (2, 4) for
+        the third of four parts of each batch, as equal as may be; the parts in their order are the batch."""
         self.clips, self.batch_size, self.shuffle_seed, self.chances = clips, batch_size, shuffle_seed, chances
+        self.share = share
         self.epoch = 1
         self.done = 0
         self.leaves_out: Callable[[int], bool] = lambda number: False
@@ -200,9 +211,15 @@ class Batches(Sampler[list[tuple[int, int]]]):
         order = self._order()
         rounds = self.epoch + _MORE_EPOCHS_THAN_ANY_RUN * _times_before(order)
         for start in range(self.done * self.batch_size, self.clips, self.batch_size):
-            part = slice(start, start + self.batch_size)
+            part = self._part(start)
             items = zip(rounds[part].tolist(), order[part].tolist(), strict=True)
             yield [item for item in items if not self.leaves_out(item[1])]
+
+    def _part(self, start: int) -> slice:
+        """This share of the batch that begins there."""
+        rank, size = self.share
+        clips = min(self.batch_size, self.clips - start)
+        return slice(start + clips * rank // size, start + clips * (rank + 1) // size)
 
     def _order(self) -> np.ndarray:
         """A function of the seed and the epoch."""
@@ -252,5 +269,7 @@ def begin_worker(worker: int = 0) -> None:
     signal.set_wakeup_fd(-1)  # the trainer's, which would take a signal of ours for one of its own
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # of several trainers, most keep all signals out
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

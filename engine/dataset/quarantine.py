@@ -35,11 +35,14 @@ class Quarantine:
         self.reasons = read_quarantine(path)  # by name, in the order they were found
         self._unwritten: dict[str, str] = {}
 
-    def add(self, name: str, reason: str) -> bool:
-        """Put a clip in; returns False, and changes nothing, where it is in already."""
+    def add(self, name: str, reason: str, on_disk: bool = True) -> bool:
+        """Put a clip in; returns False, and changes nothing, where it is in already. on_disk: False where another
+        process writes the same file."""
         if name in self.reasons:
             return False
-        self.reasons[name] = self._unwritten[name] = reason
+        self.reasons[name] = reason
+        if on_disk:
+            self._unwritten[name] = reason
         with suppress(OSError):
             for waiting in list(self._unwritten):
                 append_quarantine(self.path, waiting, self._unwritten[waiting])
