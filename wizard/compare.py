@@ -13,8 +13,9 @@ from engine.recipe import load_recipe
 from engine.resume import changes
 from engine.run_folder import RunFolder
 from wizard.followed import FollowedRun
+from wizard.run_words import metric_name, run_name
 from wizard.summary import Summary, summary_of
-from wizard.words import UNKNOWN, count, duration, metric_name, moment, number, percent, printable, run_name
+from wizard.words import UNKNOWN, count, duration, moment, number, percent, printable
 
 
 class Row(NamedTuple):

@@ -28,6 +28,7 @@ from engine.events import CheckpointSaved, Event, RunStarted, Step, Validation, 
 from engine.run_folder import Control, RunFolder, runs_beside
 from wizard.compare import other_run
 from wizard.followed import FollowedRun, Shown
+from wizard.run_words import accuracy_name, resume_command, run_name, what_next, what_stalled
 from wizard.terminal import StudioApp
 from wizard.widgets.classes import ClassAccuracy
 from wizard.widgets.curve import Curve, Line
@@ -42,16 +43,7 @@ from wizard.widgets.series import Series
 from wizard.widgets.status import StatusBar, waiting_for
 from wizard.widgets.versus import Versus
 from wizard.widgets.words import Words
-from wizard.words import (
-    accuracy_name,
-    duration,
-    quoted,
-    resume_command,
-    run_name,
-    sentence_case,
-    what_next,
-    what_stalled,
-)
+from wizard.words import duration, quoted, sentence_case
 
 SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1

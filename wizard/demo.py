@@ -37,7 +37,8 @@ from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
 from wizard.launch import start_engine
 from wizard.progress import Progress, can_animate, follow
-from wizard.words import count, duration, percent, quoted, resume_command
+from wizard.run_words import resume_command
+from wizard.words import count, duration, percent, quoted
 
 VERSION = 1  # of the videos and recipes: a folder that another version made is left alone
 STOPPING = 30.0  # seconds that an engine has for its checkpoint before it is killed

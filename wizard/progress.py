@@ -28,7 +28,8 @@ from engine.events import (
     WentBack,
 )
 from engine.run_folder import RunFolder
-from wizard.words import accuracy_name, count, describe, duration, number, percent, printable, rate
+from wizard.run_words import accuracy_name, describe
+from wizard.words import count, duration, number, percent, printable, rate
 
 POLL_SECONDS = 0.1
 SLICE_BYTES = 1 << 20

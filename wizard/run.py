@@ -28,7 +28,8 @@ from engine.tracking import require_packages
 from engine.weights.sources import locate
 from wizard.launch import start_engine
 from wizard.progress import Progress, follow
-from wizard.words import count, frames_of, percent, quoted, resume_command, views_text, what_next
+from wizard.run_words import resume_command, what_next
+from wizard.words import count, frames_of, percent, quoted, views_text
 
 
 def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> RunFolder:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from engine.events import RunFinished
 from engine.run_folder import RunFolder
 from wizard.followed import FollowedRun, Shown
-from wizard.words import UNKNOWN, metric_name, percent
+from wizard.run_words import metric_name
+from wizard.words import UNKNOWN, percent
 
 
 @dataclass(frozen=True)

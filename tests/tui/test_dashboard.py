@@ -40,8 +40,9 @@ from tests.runs import (
     validation_at,
 )
 from wizard.dashboard import PANELS, SLICE_BYTES, DashboardScreen, WatchApp, farewell
+from wizard.run_words import describe
 from wizard.widgets.curve import Curve
-from wizard.words import describe, moment
+from wizard.words import moment
 
 START = started()
 

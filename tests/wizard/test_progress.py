@@ -25,7 +25,7 @@ from engine.events import (
 from tests.runs import BEGIN, append, claimed_by_a_process, history, make_run, started, step_at, validation_at
 from wizard import words
 from wizard.progress import follow
-from wizard.words import describe
+from wizard.run_words import describe
 
 FOLLOW = """
 import sys

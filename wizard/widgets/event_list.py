@@ -23,7 +23,8 @@ from engine.events import (
     ValidationStarted,
     WentBack,
 )
-from wizard.words import clock, describe
+from wizard.run_words import describe
+from wizard.words import clock
 
 KEPT = 300
 

@@ -11,7 +11,8 @@ from textual.widgets import Static
 
 from engine.advice import DATA_BOUND
 from engine.events import RunState, Validation
-from wizard.words import UNKNOWN, clock, count, memory, metric_name, number, other_metrics, percent, printable, rate
+from wizard.run_words import metric_name, other_metrics
+from wizard.words import UNKNOWN, clock, count, memory, number, percent, printable, rate
 
 
 class Numbers(VerticalScroll):

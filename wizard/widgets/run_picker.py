@@ -18,9 +18,10 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from engine.run_folder import RunFolder
+from wizard.run_words import metric_name, run_name
 from wizard.summary import Summary, read_run, summary_of
 from wizard.widgets.status import COLORS, SYMBOLS
-from wizard.words import cut, metric_name, moment, percent, run_name
+from wizard.words import cut, moment, percent
 
 STATE, BEST, DATE, BETWEEN = 13, 12, 16, 2  # cells of the columns
 NOBODY = "no other run"
