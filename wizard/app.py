@@ -27,12 +27,8 @@ from wizard.decisions import DECISIONS, LOOKS_AGAIN, decision_of
 from wizard.draft import Draft, checked_overrides
 from wizard.drafts import SavedDraft, find_draft, forget_draft, keep_draft
 from wizard.inference import free_path
-from wizard.steps.dataset import Checked, DatasetStep
-from wizard.steps.head import HeadStep
-from wizard.steps.review import Measured, ReviewStep, command
-from wizard.steps.schedule import ScheduleStep
-from wizard.steps.step import Step
-from wizard.steps.weights import WeightsStep
+from wizard.steps.dataset import DatasetStep
+from wizard.steps.step import Checked, Measured, Step
 from wizard.terminal import EXTRA_WIDE, NARROW, WIDE, StudioApp
 from wizard.widgets.field import Answered, Asked
 from wizard.widgets.keys import KeysScreen
@@ -48,14 +44,7 @@ if TYPE_CHECKING:
     from engine.run_folder import RunFolder
     from wizard.estimate import Measuring
 
-STEPS: dict[str, type[Step]] = {
-    "dataset": DatasetStep,
-    "head": HeadStep,
-    "weights": WeightsStep,
-    "schedule": ScheduleStep,
-    "review": ReviewStep,
-}
-ORDER = list(STEPS)
+ORDER = [decision.name for decision in DECISIONS]
 TYPING_PAUSE = 0.3  # seconds without a key before the data are looked at, and the draft is kept
 
 
@@ -121,6 +110,28 @@ class WizardApp(StudioApp[None]):
                 yield SystemCommand(f"Go to {decision.title}", decision.asks, partial(screen.go_to, decision.name))
             yield from screen.step.commands()
             yield SystemCommand("Start afresh", "Put this draft aside", screen.action_afresh)
+
+
+def step_of(name: str) -> Step:
+    """The step of a decision. The first screen does not wait for the files of those to come."""
+    match name:
+        case "head":
+            from wizard.steps.head import HeadStep
+
+            return HeadStep()
+        case "weights":
+            from wizard.steps.weights import WeightsStep
+
+            return WeightsStep()
+        case "schedule":
+            from wizard.steps.schedule import ScheduleStep
+
+            return ScheduleStep()
+        case "review":
+            from wizard.steps.review import ReviewStep
+
+            return ReviewStep()
+    raise ValueError(name)
 
 
 class WizardScreen(Screen[None]):
@@ -226,20 +237,15 @@ class WizardScreen(Screen[None]):
         self.draft.reuse = self.query_one(ReuseDesk).look_at(self.draft)
         problems = self.draft.problems()
         wrong = {decision_of(key) for key in problems if not self._merely_missing(key)}
-        marks = {name: WRONG if name in wrong else SEEN if name in self.left else NOT_YET for name in STEPS}
-        summaries = {name: self.draft.summary(name) for name in STEPS}
+        marks = {name: WRONG if name in wrong else SEEN if name in self.left else NOT_YET for name in ORDER}
+        summaries = {name: self.draft.summary(name) for name in ORDER}
         if self._looking:
             summaries["dataset"] = "looking …"
         self.query_one(Sidebar).show(self.here, marks, summaries)
         step = self.step
-        if isinstance(step, DatasetStep):
-            step.looking, step.checked = self._looking, self.checked
-        elif isinstance(step, WeightsStep):
-            step.checked = self.checked
         self._bring_what_was_measured_up_to_date(problems)
-        if isinstance(step, ReviewStep | ScheduleStep):
-            step.measured = self.measured
-        if not isinstance(step, ReviewStep):
+        step.looking, step.checked, step.measured = self._looking, self.checked, self.measured
+        if self.here != "review":
             problems = {key: sentence for key, sentence in problems.items() if not self._merely_missing(key)}
         step.show(self.draft, problems)
         if self._offers != (offers := (self.here, self._has_a_draft, bool(self.draft.found))):
@@ -269,7 +275,7 @@ class WizardScreen(Screen[None]):
             self._say("")
         switcher = self.query_one("#steps", ContentSwitcher)
         if not switcher.query(f"#step-{name}"):
-            await switcher.add_content(STEPS[name]())
+            await switcher.add_content(step_of(name))
         switcher.current = f"step-{name}"
         self.query_one("#help", Words).say("")
         self._measure_unasked()
@@ -624,6 +630,8 @@ class WizardScreen(Screen[None]):
 
     def action_copy_command(self) -> None:
         """Copy the command that trains this recipe, by the terminal's own clipboard (OSC 52)."""
+        from wizard.steps.review import command
+
         if not self.draft.problems():
             self.app.copy_to_clipboard(command(self.draft))
             self._say(f"Copied: {command(self.draft)}. It works once the recipe is saved (Ctrl+S).")
@@ -658,7 +666,7 @@ class WizardScreen(Screen[None]):
         """Save the recipe; None when that could not be, which the screen then says."""
         self._say("")
         if self.draft.problems():
-            self.insisted.update(STEPS)
+            self.insisted.update(ORDER)
             self.show()
             return None
         try:

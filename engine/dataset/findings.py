@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.dataset.clips import Clip, ClipLists, Note, packed
-from engine.dataset.formats.files import counted, some, videos_below
+from engine.dataset.files import counted, some, videos_below
 from engine.dataset.formats.groups import ucf_group
 from engine.dataset.probing import Facts
 from engine.recipe import Dataset, Recipe

@@ -10,6 +10,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from engine.dataset.files import (
+    Disk,
+    counted,
+    entries,
+    has_video,
+    is_folder,
+    is_video,
+    some,
+    subfolders,
+    videos_in,
+)
 from engine.dataset.formats import (
     FRAME_READERS,
     activitynet,
@@ -23,17 +34,6 @@ from engine.dataset.formats import (
     something_v2,
     thumos14,
     ucf101,
-)
-from engine.dataset.formats.files import (
-    Disk,
-    counted,
-    entries,
-    has_video,
-    is_folder,
-    is_video,
-    some,
-    subfolders,
-    videos_in,
 )
 from engine.dataset.formats.folders import is_of_frames, split_folders
 from engine.dataset.formats.frames import frame_folders_below, images_in

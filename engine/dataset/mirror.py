@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from engine.dataset.clips import ClipLists
-from engine.dataset.formats.files import some
+from engine.dataset.files import some
 from engine.errors import RecipeError
 from engine.recipe import Recipe
 

@@ -21,7 +21,7 @@ from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in,
 from wizard.app import WizardApp
 from wizard.draft import Draft
 from wizard.estimate import Estimate
-from wizard.steps.review import Measured
+from wizard.steps.step import Measured
 from wizard.widgets.differences import difference_lines
 
 SIZES = [(80, 24), (140, 40)]

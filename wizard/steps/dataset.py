@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from engine.dataset.clips import Note
 from engine.errors import RecipeError
 from wizard.decisions import Question
 from wizard.draft import Draft
-from wizard.steps.step import Step
+from wizard.steps.step import Checked, Step
 from wizard.terminal import EXTRA_WIDE, TALL
 from wizard.widgets.class_bars import TRAIN, VAL, ClassBars, ClassCount
 from wizard.widgets.field import Field
@@ -26,7 +25,6 @@ from wizard.widgets.words import Words
 from wizard.words import count, printable, quoted
 
 if TYPE_CHECKING:
-    from engine.dataset.check import Report
     from engine.dataset.contact_sheet import ContactSheet
     from engine.dataset.findings import Problem
     from wizard.widgets.contact_sheet import Glimpse
@@ -47,15 +45,6 @@ Type the path (Tab completes it), or press Ctrl+O to look around."""
 MOST_PROBLEMS = 3
 MOST_FOLDERS = 12  # that are offered to go on with
 MANY = 8  # classes that may not all be in sight
-
-
-@dataclass(frozen=True)
-class Checked:
-    """How far the check of the videos is, and what it found. total 0: it has not begun."""
-
-    done: int = 0
-    total: int = 0
-    report: Report | None = None
 
 
 class DatasetStep(Step):

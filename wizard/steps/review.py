@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,14 +16,11 @@ from textual.widgets import Button, Input
 from wizard.decisions import DECISIONS, Question, decision_of
 from wizard.draft import Draft
 from wizard.starts import is_cached, published_for
-from wizard.steps.step import Step
+from wizard.steps.step import Measured, Step
 from wizard.widgets.differences import Differences
 from wizard.widgets.field import Field
 from wizard.widgets.words import Words
 from wizard.words import count, quoted
-
-if TYPE_CHECKING:
-    from wizard.estimate import Estimate
 
 # Few colours: tables stand out, remarks step back. A highlighter for all languages would delay the first screen.
 TOKENS = re.compile(
@@ -32,18 +28,6 @@ TOKENS = re.compile(
     re.MULTILINE,
 )
 STYLES = {"table": "bold $primary", "text": "$success", "remark": "$foreground 60%", "number": "$accent"}
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What measuring came to so far. doing: while it goes on; estimate: the last result, `is_stale` where answers have
-    changed since; beside: something else kept the machine busy meanwhile; trouble: why there is no result."""
-
-    doing: str = ""
-    estimate: Estimate | None = None
-    is_stale: bool = False
-    beside: str = ""
-    trouble: str = ""
 
 
 class ReviewStep(Step):
@@ -81,7 +65,6 @@ class ReviewStep(Step):
         ),
     ]
     name_of_decision = "review"
-    measured = Measured()
 
     def compose_fields(self) -> ComposeResult:
         with Horizontal(id="panes"):

@@ -10,8 +10,7 @@ from engine.learning_rate import lr_arithmetic, lr_at
 from engine.recipe import Schedule
 from wizard.decisions import shown
 from wizard.draft import Draft
-from wizard.steps.review import Measured
-from wizard.steps.step import Step
+from wizard.steps.step import Measured, Step
 from wizard.widgets.curve import Curve, Line
 from wizard.widgets.words import Words
 
@@ -29,7 +28,6 @@ class ScheduleStep(Step):
     """
     name_of_decision = "schedule"
 
-    measured = Measured()
     _drawn: Schedule | None = None
 
     def compose_rest(self) -> ComposeResult:

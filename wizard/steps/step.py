@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult, SystemCommand
@@ -16,6 +17,31 @@ from wizard.decisions import DECISIONS, Question
 from wizard.draft import Draft
 from wizard.widgets.field import Answered, Asked, Field
 from wizard.widgets.words import Words
+
+if TYPE_CHECKING:
+    from engine.dataset.check import Report
+    from wizard.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How far the check of the videos is, and what it found. total 0: it has not begun."""
+
+    done: int = 0
+    total: int = 0
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What measuring came to so far. doing: while it goes on; estimate: the last result, `is_stale` where answers have
+    changed since; beside: something else kept the machine busy meanwhile; trouble: why there is no result."""
+
+    doing: str = ""
+    estimate: Estimate | None = None
+    is_stale: bool = False
+    beside: str = ""
+    trouble: str = ""
 
 
 class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
@@ -37,6 +63,10 @@ class Step(VerticalScroll, can_focus=False, inherit_bindings=False):
         Binding("pageup", "page_up", "Further up", show=False),
     ]
     name_of_decision = ""
+
+    looking = False  # at the data, which takes a while
+    checked = Checked()
+    measured = Measured()
 
     def __init__(self) -> None:
         self.decision = next(decision for decision in DECISIONS if decision.name == self.name_of_decision)

@@ -21,7 +21,6 @@ from wizard.hints import hints, misfit, order_matters
 from wizard.machine import Machine, this_machine
 from wizard.offers import COLUMNS, Offer, families, matching, model_offers, offer_of, published_offers
 from wizard.starts import OWN, SCRATCH
-from wizard.steps.dataset import Checked
 from wizard.steps.step import Step
 from wizard.widgets.choice import Choice
 from wizard.widgets.family import Family
@@ -65,7 +64,6 @@ class WeightsStep(Step):
     def __init__(self) -> None:
         super().__init__()
         self.machine = Machine()
-        self.checked = Checked()  # what is known of the videos
         self._draft = Draft()
         self._published = ""  # the row chosen last, to come back to
         self._family, self._column = EVERY, BEST

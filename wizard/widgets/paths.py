@@ -19,7 +19,7 @@ from textual.widgets import DirectoryTree, Footer, Input, Static
 from textual.widgets.directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
-from engine.dataset.formats.files import is_video
+from engine.dataset.files import is_video
 from wizard.words import count
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset.clips import ClipLists, Note, packed
+from engine.dataset.files import counted, require_folder, some
 from engine.dataset.formats import (
     activitynet,
     csv_lists,
@@ -22,7 +23,6 @@ from engine.dataset.formats import (
     ucf101,
 )
 from engine.dataset.formats.classes import require_kind_of_labels, require_two_classes
-from engine.dataset.formats.files import counted, require_folder, some
 from engine.dataset.formats.groups import regrouped
 from engine.dataset.quarantine import LeftOut
 from engine.errors import DataError

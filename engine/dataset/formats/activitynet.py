@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.dataset.clips import ClipLists, ClipTable
+from engine.dataset.files import counted, entries, is_folder, require_folder, some, the_only
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import counted, entries, is_folder, require_folder, some, the_only
 from engine.dataset.formats.lists import csv_rows, head_of, read_json
 from engine.dataset.formats.segments import Segment, class_names, seconds, segment_clips, usable, video_files
 from engine.errors import DataError

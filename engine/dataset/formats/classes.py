@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from engine.dataset.clips import ClipLists, Note
-from engine.dataset.formats.files import counted, some
+from engine.dataset.files import counted, some
 from engine.dataset.formats.lists import Entry, NamedEntry
 from engine.errors import DataError, RecipeError
 

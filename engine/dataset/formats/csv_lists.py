@@ -17,14 +17,7 @@ from pathlib import Path
 
 from engine.atomic import write_text
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable, Note
-from engine.dataset.formats.classes import (
-    base_note,
-    named_classes,
-    numbered_classes,
-    require_class_count,
-    require_labels_inside,
-)
-from engine.dataset.formats.files import (
+from engine.dataset.files import (
     VIDEO_EXTENSIONS,
     Disk,
     counted,
@@ -33,6 +26,13 @@ from engine.dataset.formats.files import (
     require_folder,
     some,
     subfolders,
+)
+from engine.dataset.formats.classes import (
+    base_note,
+    named_classes,
+    numbered_classes,
+    require_class_count,
+    require_labels_inside,
 )
 from engine.dataset.formats.folders import SPLIT_NAMES
 from engine.dataset.formats.groups import below_root, group_in_name

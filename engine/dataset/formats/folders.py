@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipTable, Note
-from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import (
+from engine.dataset.files import (
     Found,
     counted,
     entries,
@@ -23,6 +22,7 @@ from engine.dataset.formats.files import (
     videos_below,
     videos_in,
 )
+from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.frames import FOLDERS_LOOKED_INTO, FrameNames, detect, frame_folders_below
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.dataset.formats.files import counted, entries, is_folder, some
+from engine.dataset.files import counted, entries, is_folder, some
 from engine.errors import DataError, UndecidedError
 from engine.recipe import Dataset
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipTable, Note, packed
+from engine.dataset.files import counted
 from engine.dataset.formats.classes import normal
-from engine.dataset.formats.files import counted
 from engine.dataset.formats.lists import read_text
 from engine.errors import DataError
 from engine.recipe import Dataset

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable, Note
+from engine.dataset.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.dataset.formats.classes import named_classes, require_class_count
-from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.dataset.formats.lists import NamedEntry, csv_rows, find_lists
 from engine.errors import DataError
 from engine.recipe import Dataset

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from engine.dataset.formats.files import entries, is_folder, is_video, require_folder, some
+from engine.dataset.files import entries, is_folder, is_video, require_folder, some
 from engine.errors import DataError
 from engine.recipe import Dataset
 

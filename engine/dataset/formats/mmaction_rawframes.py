@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.files import Disk, counted, is_video, missing_note, require_folder
 from engine.dataset.formats.classes import base_note, numbered_classes, require_labels_inside
-from engine.dataset.formats.files import Disk, counted, is_video, missing_note, require_folder
 from engine.dataset.formats.frames import FrameNames, detect, images_of
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out

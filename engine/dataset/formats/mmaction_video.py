@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.files import Disk, counted, missing_note, require_folder
 from engine.dataset.formats.classes import base_note, numbered_classes, require_labels_inside
-from engine.dataset.formats.files import Disk, counted, missing_note, require_folder
 from engine.dataset.formats.groups import group_in_name
 from engine.dataset.formats.held_out import hold_out
 from engine.dataset.formats.lists import Entry, find_one_or_two, have_several, read_entries, text_or_json, videos_of

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
-from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import (
+from engine.dataset.files import (
     Disk,
     counted,
     entries,
@@ -18,6 +17,7 @@ from engine.dataset.formats.files import (
     require_folder,
     the_only,
 )
+from engine.dataset.formats.classes import class_order, normal, require_class_count
 from engine.dataset.formats.lists import csv_rows, find_lists, numbered_lines
 from engine.errors import DataError
 from engine.recipe import Dataset

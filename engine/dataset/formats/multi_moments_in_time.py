@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.dataset.clips import ClipLists
+from engine.dataset.files import entries, is_folder, is_video, require_folder, the_only
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import entries, is_folder, is_video, require_folder, the_only
 from engine.dataset.formats.lists import TRAIN, csv_rows, find_lists, lists_named
 from engine.dataset.formats.moments_in_time import Listed, clips_of, is_categories_file, read_categories
 from engine.errors import DataError

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.dataset.clips import Clip, ClipPacker, ClipTable, Note
+from engine.dataset.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.dataset.formats.classes import normal
-from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, videos_below
 from engine.errors import DataError
 from engine.recipe import Dataset
 

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.files import Disk, counted, missing_note, require_folder, the_only
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import Disk, counted, missing_note, require_folder, the_only
 from engine.dataset.formats.frames import detect
 from engine.dataset.formats.lists import find_lists, lists_named, numbered_lines
 from engine.errors import DataError

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.files import by_stem, counted, missing_note, require_folder, the_only, videos_below
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import by_stem, counted, missing_note, require_folder, the_only, videos_below
 from engine.dataset.formats.lists import find_lists, lists_named, read_json
 from engine.errors import DataError
 from engine.recipe import Dataset

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.dataset.clips import Clip, ClipLists
+from engine.dataset.files import VIDEO_EXTENSIONS, counted, entries, is_folder, require_folder, some, subfolders
 from engine.dataset.formats.activitynet import Annotations, read_videos
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import VIDEO_EXTENSIONS, counted, entries, is_folder, require_folder, some, subfolders
 from engine.dataset.formats.held_out import hold_out
 from engine.dataset.formats.lists import head_of, numbered_lines, read_json
 from engine.dataset.formats.segments import Segment, class_names, seconds, segment_clips, usable, video_files

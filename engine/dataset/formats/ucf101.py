@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from engine.dataset.clips import Clip, ClipLists, ClipPacker, ClipTable
+from engine.dataset.files import Disk, counted, missing_note, require_folder, some, subfolders
 from engine.dataset.formats.classes import class_order, normal, require_class_count
-from engine.dataset.formats.files import Disk, counted, missing_note, require_folder, some, subfolders
 from engine.dataset.formats.groups import ucf_group
 from engine.dataset.formats.lists import Entry, numbered_lines, whole_number
 from engine.errors import DataError
