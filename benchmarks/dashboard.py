@@ -9,21 +9,17 @@ a ratio: to reading the same lines with json.loads, and to the same dashboard on
 from __future__ import annotations
 
 import atexit
-import fcntl
 import json
-import os
-import pty
 import random
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
-import threading
 import time
 from datetime import datetime
 from pathlib import Path
+
+from terminal import Terminal
 
 from engine.events import RunStarted, Step, to_line
 from engine.recipe import Recipe
@@ -32,7 +28,6 @@ from engine.run_folder import RunFolder, create_run_folder
 STEPS_PER_EPOCH = 10_000
 EVENTS_A_SECOND = 1000
 PRESSES = 25
-COLUMNS, ROWS = 120, 40
 WATCH = """
 import sys
 from pathlib import Path
@@ -79,48 +74,6 @@ def parse_plainly(path: Path) -> None:
     with open(path, "rb") as log:
         for line in log:
             json.loads(line)
-
-
-class Terminal:
-    """A process on a terminal of its own. What it draws is read at once, as a terminal does."""
-
-    def __init__(self, *command: str):
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
-        )
-        atexit.register(self.process.kill)
-        os.close(slave)
-        self._drawn = b""
-        self._more = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                block = os.read(self._master, 65536)
-            except OSError:  # the process has left
-                return
-            with self._more:
-                self._drawn += block
-                self._more.notify_all()
-
-    def wait_for(self, text: str) -> None:
-        """Until it is drawn; what was drawn before the last `press` does not count."""
-        with self._more:
-            if not self._more.wait_for(lambda: text.encode() in self._drawn, timeout=300):
-                raise TimeoutError(f"{text} never came")
-
-    def press(self, key: str) -> None:
-        with self._more:
-            self._drawn = b""
-        os.write(self._master, key.encode())
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def open_dashboard(run: RunFolder, events: int) -> tuple[Terminal, float]:

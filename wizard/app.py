@@ -15,6 +15,7 @@ from textual import on
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
@@ -187,6 +188,7 @@ class WizardScreen(Screen[None]):
         self._pause: Timer | None = None
         self._go_on_when_found = False
         self._sheet: ContactSheet | None = None
+        self._shown_at: Size | None = None
 
     def answer(self, answers: Mapping[str, str]) -> None:
         """What the command line says too: before what a draft says, and never put aside."""
@@ -216,11 +218,12 @@ class WizardScreen(Screen[None]):
     async def on_mount(self) -> None:
         self._say(self.greeting)
         await self.go_to("dataset")
-        self._look()
+        if self.draft.data_path:
+            self._look()
 
     def on_resize(self) -> None:
         """There may be room for more now."""
-        if self.query("#step-dataset"):
+        if self.size != self._shown_at and self.query("#step-dataset"):
             self.call_later(self.show)
 
     @property
@@ -234,6 +237,7 @@ class WizardScreen(Screen[None]):
 
     def show(self) -> None:
         """Bring the step on the screen and the sidebar up to date with the draft."""
+        self._shown_at = self.size
         self.draft.reuse = self.query_one(ReuseDesk).look_at(self.draft)
         problems = self.draft.problems()
         wrong = {decision_of(key) for key in problems if not self._merely_missing(key)}
