@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.atomic import atomic_write
+from engine.dataset.files import videos_below
 from engine.dataset.formats.csv_lists import SEPARATOR
-from engine.dataset.formats.files import videos_below
 from engine.dataset.formats.frames import frame_folders_below, images_in
 from engine.errors import DataError, ExitCode, RecipeError
 from engine.recipe import load_recipe
