@@ -10,10 +10,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from engine.events import Event, EventLog, LogReader, Message, RunStarted, Step, Validation, WentBack
 from engine.learning_rate import scaled_lr
-from engine.recipe import Recipe
+
+if TYPE_CHECKING:
+    from engine.recipe import Recipe
 
 FEW_CLIPS = 20  # of a class; below, a network learns the clips rather than the class
 DATA_BOUND = 0.5  # share of waiting above which reading the clips decides how fast training is

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from engine.recipe import Schedule
+if TYPE_CHECKING:
+    from engine.recipe import Schedule
 
 
 def scaled_lr(schedule: Schedule) -> float:

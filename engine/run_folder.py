@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from engine.atomic import write_text
 from engine.errors import DiskFullError, RecipeError, TrainingError
 from engine.events import LogReader, RunFailed, RunFinished, RunInterrupted, RunState
-from engine.recipe import Recipe, save_recipe, with_absolute_paths
+
+if TYPE_CHECKING:
+    from engine.recipe import Recipe
 
 Control = Literal["pause", "resume", "checkpoint", "stop"]
 _NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -191,6 +193,8 @@ def create_run_folder(recipe: Recipe, path: Path | None, now: datetime) -> RunFo
 
     Raises RecipeError when the folder already holds a run, or cannot be made.
     """
+    from engine.recipe import save_recipe, with_absolute_paths  # whoever only watches a run need not load it
+
     folder = path or Path(recipe.run.output) / f"{_file_name(recipe.name)}-{now:%Y%m%d-%H%M%S}"
     try:
         if path is None:

@@ -219,6 +219,19 @@ def test_help_costs_little_more_than_the_interpreter(arguments: list[str]) -> No
     assert heavy & set(json.loads(loaded)) == set()
 
 
+@pytest.mark.parametrize(
+    ("screen", "later"),
+    [
+        ("wizard.app", {"engine.events", "engine.weights.fetch", "engine.dataset.formats", "wizard.steps.weights"}),
+        ("wizard.dashboard", {"engine.recipe", "pydantic"}),
+    ],
+)
+def test_a_first_screen_does_not_wait_for_what_only_later_ones_need(screen: str, later: set[str]) -> None:
+    code = f"import json, sys, {screen}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    assert later & set(json.loads(done.stdout)) == set()
+
+
 # --- the environment and the clock ------------------------------------------------------------------------------------
 
 _OUTSIDE = re.compile(

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from engine.events import Validation
-from engine.recipe import load_recipe
-from engine.resume import changes
 from engine.run_folder import RunFolder
 from wizard.followed import FollowedRun
 from wizard.run_words import metric_name, run_name
@@ -35,6 +33,9 @@ def results(left: Summary, right: Summary) -> list[Row]:
 def recipe_changes(left: RunFolder, right: RunFolder) -> dict[str, tuple[Any, Any]]:
     """ "schedule.lr" → its value in each run's recipe, for each key that differs; where runs are put changes none.
     Raises RecipeError."""
+    from engine.recipe import load_recipe  # a dashboard that compares nothing need not load it
+    from engine.resume import changes
+
     changed = changes(load_recipe(left.recipe), load_recipe(right.recipe))
     return {key: pair for key, pair in changed.items() if key != "run.output"}
 

@@ -7,10 +7,12 @@ import os
 import re
 import shlex
 import time
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 
-from engine.recipe import Dataset, Model, Recipe
+if TYPE_CHECKING:
+    from engine.recipe import Dataset, Model, Recipe
 
 UNKNOWN = "–"
 
