@@ -68,7 +68,10 @@ def record_checkpoint(path: Path, sha256: str, names: Sequence[str]) -> None:
 
 
 def is_as_saved(checkpoint: Path, sha256: str) -> bool:
-    """Whether a file with this hash is what its run saved; True where the run has recorded none, or is not there."""
+    """Whether a file with this hash is what its run saved; True where the run has recorded none, or is not there, and
+    of what was exported from it."""
+    if checkpoint.suffix != ".pt":
+        return True
     table = _read(checkpoint.parent.parent / "provenance.json").get("checkpoints", {})
     return not table or any(sha256 in hashes for hashes in table.values())
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -26,6 +27,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class ExportFormat(Enum):
+    """What `ftwiz export` writes; engine/export.py has how."""
+
+    ONNX = "onnx"
+    PT2 = "pt2"
+    SAFETENSORS = "safetensors"
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -220,6 +230,29 @@ def predict(
     for line in summary(said):
         _say(line)
     sys.exit(said.exit_code)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run folder or its name; RUN:last, RUN:epoch-005 for a checkpoint.")],
+    to: Annotated[ExportFormat, typer.Option("--to", help="onnx, pt2 (torch.export) or safetensors (weights alone).")],
+    file: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The file to write (default: in RUN/export/).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+) -> None:
+    """Write a run's network to one file that needs no ftwiz, and compare what it gives with the network."""
+    from engine.run_folder import open_checkpoint
+    from wizard.export import export_to, in_words
+
+    exported = export_to(*open_checkpoint(run, output), to.value, file)
+    if as_json:
+        _print_json(exported)
+        return
+    print(exported["path"])
+    for line in in_words(exported, to.value):
+        _say(line)
 
 
 @app.command()

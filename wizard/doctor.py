@@ -52,6 +52,8 @@ EXTRAS = (
     Extra("lora", "peft", "peft", "LoRA: schedule.lora"),
     Extra("timm", "timm", "timm", "timm's image networks: model.backbone, timm://"),
     Extra("hf", "transformers", "transformers", "video classifiers of Hugging Face"),
+    Extra("export", "onnx", "onnx", "ftwiz export --to onnx"),
+    Extra("export", "onnxruntime", "onnxruntime", "compares an exported ONNX file with the network"),
     Extra("serve", "textual_serve", "textual-serve", "ftwiz serve, the screens in a browser"),
     Extra("tensorboard", "tensorboardX", "tensorboardX", 'run.trackers = ["tensorboard"]'),
     Extra("wandb", "wandb", "wandb", 'run.trackers = ["wandb"]'),

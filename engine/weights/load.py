@@ -54,6 +54,7 @@ from engine.weights.report import (
     percent,
     shape_text,
 )
+from engine.weights.safetensors_file import classes_in_safetensors
 from engine.weights.sources import locate
 
 
@@ -100,7 +101,8 @@ def _planned(
     document = read_checkpoint(path)
     if not is_as_saved(path, sha256 := sha256_of_all(path)):
         raise WeightsError(f"{path} {CHANGED}; name another checkpoint of that run.")
-    source_classes = classes_in(document) or classes_beside(path) or classes_of_published(path, sha256)
+    source_classes = classes_in(document) or classes_in_safetensors(path) or classes_beside(path)
+    source_classes = source_classes or classes_of_published(path, sha256)
     plan = _plan(model, tensors_in(document, path), source_classes, recipe, backbone_only, path)
     doubts = _refuse_or_doubt(plan, path, recipe)
     _refuse_bad_numbers(plan, model, path)

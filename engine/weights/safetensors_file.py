@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(_why_unreadable(path, error)) from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def classes_in_safetensors(path: Path) -> tuple[str, ...]:
+    """The class names in the header of a file that `ftwiz export` wrote, in the order of their ids; () elsewhere."""
+    if not is_safetensors(path):
+        return ()
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get("classes", "")
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
 def _why_unreadable(path: Path, error: SafetensorError) -> str:

@@ -7,43 +7,24 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine import build_model, fit, load_recipe, load_weights, predict
+from engine import build_model, load_recipe, load_weights, predict
 from engine.dataset.clips import Clip
 from engine.errors import DataError, DeviceError, RecipeError, WeightsError
-from engine.final_test import test_run as measure_run
 from engine.metrics import tally_for
 from engine.prediction import choose_place, parts_of
 from engine.recipe import recipe_from
-from engine.run_folder import RunFolder, create_run_folder, open_checkpoint
+from engine.run_folder import RunFolder, open_checkpoint
 from engine.trained import load_trained
-from tests.clips import CLASSES, make_dataset, write_recipe
+from tests.clips import CLASSES
 from tests.frames import write_frames
 from tests.videos import make_video
 from wizard.cli import app
 from wizard.predict import Asked, Said, as_csv, as_document, as_table
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A finished run, with the report of `ftwiz test`; its videos lie beside it."""
-    folder = tmp_path_factory.mktemp("trained")
-    tables = {
-        "model": 'backbone = "squeezenet1_1"',  # it learns something in two epochs: every clip gets its own numbers
-        "head": "init_std = 1.0",
-        "schedule": "lr = 0.001",
-        "run": "test_segments = 3\ntest_crops = 3",
-    }
-    recipe = load_recipe(write_recipe(folder / "r.toml", make_dataset(folder / "videos"), **tables))
-    run = create_run_folder(recipe, folder / "runs" / "first", datetime.now())
-    fit(load_recipe(run.recipe), run.path)
-    measure_run(run)
-    return run
 
 
 def videos_of(run: RunFolder) -> Path:
