@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from textual import on
 from textual.app import ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher, DataTable, Footer, Input
+from textual.widgets import ContentSwitcher, DataTable, Input
 from textual.worker import Worker, WorkerState, get_current_worker
 
 from engine.errors import RecipeError
@@ -32,6 +32,7 @@ from wizard.steps.dataset import DatasetStep
 from wizard.steps.step import Checked, Measured, Step
 from wizard.terminal import EXTRA_WIDE, NARROW, WIDE, StudioApp
 from wizard.widgets.field import Answered, Asked
+from wizard.widgets.key_bar import KeyBar
 from wizard.widgets.keys import KeysScreen
 from wizard.widgets.paths import FolderPicker, half_typed
 from wizard.widgets.reuse_desk import ReuseDesk
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from wizard.estimate import Measuring
 
 ORDER = [decision.name for decision in DECISIONS]
+WAY = ("wizard.next", "wizard.back")  # by their bindings' ids
 TYPING_PAUSE = 0.3  # seconds without a key before the data are looked at, and the draft is kept
 
 
@@ -153,7 +155,14 @@ class WizardScreen(Screen[None]):
         Binding("f2,v", "look", "Frames", key_display="f2", id="wizard.look", tooltip="See what the model will see"),
         Binding("ctrl+l", "launch", "Launch", id="wizard.launch", tooltip="Write the recipe, start training"),
         Binding("ctrl+s", "save", "Save", id="wizard.save", tooltip="Write the recipe and leave"),
-        Binding("ctrl+r", "afresh", "Afresh", id="wizard.afresh", tooltip="Put this draft aside; again brings it back"),
+        Binding(
+            "ctrl+r",
+            "afresh",
+            "Afresh",
+            show=False,
+            id="wizard.afresh",
+            tooltip="Put this draft aside; again brings it back",
+        ),
         Binding("f1,question_mark", "keys", "Keys", key_display="f1", id="wizard.keys", tooltip="All keys that work"),
         Binding("ctrl+q", "app.quit", "Quit", priority=True, tooltip="Leave; the draft is kept"),
     ]
@@ -213,7 +222,7 @@ class WizardScreen(Screen[None]):
                     yield DatasetStep(self.contact_sheet if self._checks else None)  # it waits for no other step
                 yield Words(id="help")
         yield ReuseDesk(asks=self._checks)
-        yield Footer()
+        yield KeyBar()
 
     async def on_mount(self) -> None:
         self._say(self.greeting)
@@ -225,6 +234,12 @@ class WizardScreen(Screen[None]):
         """There may be room for more now."""
         if self.size != self._shown_at and self.query("#step-dataset"):
             self.call_later(self.show)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        """On every step the way on and the way back stand first."""
+        active = super().active_bindings
+        return dict(sorted(active.items(), key=lambda item: item[1].binding.id not in WAY))
 
     @property
     def here(self) -> str:

@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from engine.dataset.contact_sheet import ContactSheet
 from engine.recipe import Recipe
 from wizard.widgets.contact_sheet import Sheet, View
+from wizard.widgets.key_bar import KeyBar
 from wizard.widgets.keys import KeysScreen
 from wizard.widgets.words import Words
 from wizard.words import sampling_of
@@ -59,7 +59,7 @@ class ContactSheetScreen(Screen[None]):
             yield Words(id="which")
             yield Words(id="how")
         yield Sheet(self._asks, GOOD)
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._show()

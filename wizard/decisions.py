@@ -192,7 +192,7 @@ DECISIONS: tuple[Decision, ...] = (
             Question(
                 "pace",
                 "pace",
-                "A quick look tells whether it learns; thorough takes twice the time.",
+                "Quick tells whether it learns; thorough takes twice the time.",
                 choices=lambda draft: {"quick": "quick look", "standard": "standard", "thorough": "thorough"},
             ),
             Question("schedule.epochs", "epochs"),

@@ -12,11 +12,14 @@ from engine.recipe import TABLES, Recipe
 # The order of the tutorial, which is the order of the house; then what completes them.
 _ORDER = ("model", "head", "dataset", "schedule", "weights", "run")
 # A preset's data are somebody else's: what they were called there helps nobody.
-_SPEAKS_FOR_ITSELF = ("dataset.root", "dataset.annotations", "dataset.format", "weights.load_from", "weights.backbone")
 SOMEBODY_ELSES = ("dataset.val_root", "dataset.train_list", "dataset.val_list")
+_SPEAKS_FOR_ITSELF = (
+    "dataset.root", "dataset.annotations", "dataset.format", *SOMEBODY_ELSES, "weights.load_from", "weights.backbone",
+)  # fmt: skip
 _COMMENT_COLUMN, _LONGEST_LINE, _LONGEST_WITH_REMARK = 26, 60, 116
 
 
+LEFT_OUT = "# The preset names data of its own here; without them:"
 HEADER = (
     "# Written by `ftwiz new`. What it does not say, the preset does:",
     "# `ftwiz show` with this file's name spells everything out.",
@@ -42,11 +45,15 @@ def recipe_text(
         if table in changes:
             lines += ["", f"[{table}]"]
             keys = [key for key in TABLES[table].model_fields if key in changes[table]]
+            undone = [key for key in keys if leaves_out(f"{table}.{key}", changes[table][key])]
+            keys = [key for key in keys if key not in undone]
             said = {key: f"{key} = {_literal(changes[table][key])}" for key in keys}
             column = max([_COMMENT_COLUMN, *(len(line) for line in said.values() if len(line) <= _LONGEST_LINE)])
             for key in keys:
                 remark = comments.get(f"{table}.{key}") or in_the_preset(base, table, key)
                 lines.append(_line(said[key], remark, column))
+            if undone:
+                lines += [LEFT_OUT, *(f'{key} = ""' for key in undone)]
     return "\n".join(lines) + "\n"
 
 
@@ -58,13 +65,16 @@ def _line(said: str, remark: str, column: int) -> str:
     return f"{said:<{column}} # {remark}"
 
 
+def leaves_out(key: str, value: Any) -> bool:
+    """Whether the key is said only so that the preset's other data do not show through."""
+    return key in SOMEBODY_ELSES and value == ""
+
+
 def in_the_preset(base: Recipe, table: str, key: str) -> str:
     """The remark "100 in the preset"; "" where the preset's value helps nobody."""
     value = getattr(getattr(base, table), key)
     if f"{table}.{key}" in _SPEAKS_FOR_ITSELF or value in ("", ()):
         return ""
-    if f"{table}.{key}" in SOMEBODY_ELSES:
-        return "names other data in the preset"
     return f"{_literal(value)} in the preset"
 
 

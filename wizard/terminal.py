@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import sys
+from typing import ClassVar
 
 from textual.app import App, ReturnType
+from textual.binding import Binding, BindingType
 from textual.theme import Theme
 
 from engine.errors import RecipeError
@@ -67,6 +69,9 @@ class StudioApp(App[ReturnType]):
     HORIZONTAL_BREAKPOINTS = [(0, NARROW), (100, WIDE), (140, EXTRA_WIDE)]  # noqa: RUF012, as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, SHORT), (35, TALL)]  # noqa: RUF012
     TITLE = "ftwiz"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+p", "command_palette", "Menu", show=False, priority=True, tooltip="Look for a command")
+    ]
 
     def __init__(self) -> None:
         # Textual takes NO_COLOR out of the environment, and greys its colours instead of leaving them to the terminal,

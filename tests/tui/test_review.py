@@ -21,6 +21,7 @@ from tests.tui.test_wizard import banner, field, found, text_on_screen, type_in,
 from wizard.app import WizardApp
 from wizard.draft import Draft
 from wizard.estimate import Estimate
+from wizard.recipe_text import leaves_out
 from wizard.steps.step import Measured
 from wizard.widgets.differences import difference_lines
 
@@ -105,7 +106,9 @@ def test_differences_keep_to_their_place(width: int) -> None:
     draft.look()
     lines = difference_lines(draft.differences(), draft.preset, width).plain.splitlines()
     assert max(map(cell_len, lines)) <= width
-    assert sum("→" in line for line in lines) == len(draft.differences())
+    undone = [d for d in draft.differences() if leaves_out(d.key, d.after)]
+    assert sum("→" in line for line in lines) == len(draft.differences()) - len(undone)
+    assert any(line.startswith("Left out") for line in lines) == bool(undone)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

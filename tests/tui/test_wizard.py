@@ -500,7 +500,7 @@ async def test_the_footer_offers_what_works_here(work: Path) -> None:
             return {key.description for key in pilot.app.screen.query_one(Footer).query(FooterKey)}
 
         await pilot.pause()
-        assert {"Next", "Browse", "Keys", "Quit", "palette"} <= offered()
+        assert {"Next", "Browse", "Keys", "Quit", "Menu"} <= offered()
         assert not {"Back", "Save", "Afresh"} & offered()
         await wizard(pilot).go_to("review")
         await until(pilot, lambda: "Launch" in offered())

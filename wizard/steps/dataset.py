@@ -54,6 +54,7 @@ class DatasetStep(Step):
     DatasetStep {
         #found { height: auto; margin-top: 1; }
         #problems { height: auto; }
+        #notes { margin-top: 0; }
         #legend { height: auto; margin: 1 0; }
     }
     """

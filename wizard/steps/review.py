@@ -47,7 +47,16 @@ class ReviewStep(Step):
         #facts, #estimate { height: auto; color: $text-muted; }
         #to-do { height: auto; color: $text-error; }
         Field Input { width: 36; }
-        #buttons { height: 1; margin-top: 1; Button { margin-right: 2; min-width: 8; width: auto; } }
+        #buttons {
+            height: 1; margin-top: 1;
+            Button {
+                margin-right: 2; min-width: 8; width: auto; background: $panel; color: $foreground; text-style: none;
+                &#launch { color: $primary; text-style: bold; }
+                &:hover { background: $primary 30%; }
+                &:focus, &#launch:focus { background: $primary; color: $background; text-style: bold; }
+                &:ansi:focus, &#launch:ansi:focus { text-style: bold reverse; }
+            }
+        }
         #buttons #measure { min-width: 11; }
         .fields { height: auto; margin: 0; }
     }

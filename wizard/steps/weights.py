@@ -45,6 +45,7 @@ class WeightsStep(Step):
     WeightsStep {
         .line { height: 1; }
         .line Label { width: 15; color: $text-muted; }
+        .line:focus-within { color: $foreground; }  /* without a rule of its own a focus inside changes nothing below */
         .line:focus-within Label { color: $text; text-style: bold; }
         #search { width: 24; margin-right: 2; background: $panel; }
         #search:focus, #kind:focus { background: $primary 25%; }
@@ -57,7 +58,13 @@ class WeightsStep(Step):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+g", "fetch", "Download", id="weights.fetch", tooltip="Download the weights; again stops it"),
-        Binding("ctrl+t", "take_hint", "Take hint", id="weights.hint", tooltip="Do what the first hint offers"),
+        Binding(
+            "ctrl+t",
+            "take_hint",
+            "Hint",
+            id="weights.hint",
+            tooltip="Follow the marked hint; again takes it back",
+        ),
     ]
     name_of_decision = "weights"
 
@@ -115,7 +122,7 @@ class WeightsStep(Step):
         seconds = videos.seconds.median if videos and videos.seconds else 0.0
         fps = videos.fps.median if videos and videos.fps else 0.0
         self.query_one(HintList).show(hints(draft, self.machine, seconds, fps))
-        if self._keys != (keys := (bool(self.query_one(HintList).first), draft.reuse.state)):
+        if self._keys != (keys := (bool(self.query_one(HintList).marked), draft.reuse.state)):
             self._keys = keys
             self.screen.refresh_bindings()
 
@@ -291,8 +298,8 @@ class WeightsStep(Step):
         self.screen.query_one(ReuseDesk).fetch()
 
     def action_take_hint(self) -> None:
-        """Do what the first hint offers."""
-        if hint := self.query_one(HintList).first:
+        """Do what the marked hint offers."""
+        if hint := self.query_one(HintList).marked:
             self.post_message(HintList.Taken(hint))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -300,7 +307,7 @@ class WeightsStep(Step):
             return True
         match action:
             case "take_hint":
-                return bool(self.query_one(HintList).first)
+                return bool(self.query_one(HintList).marked)
             case "fetch":
                 return self._draft.reuse.state in ("away", "fetching", "failed")
         return True

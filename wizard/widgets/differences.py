@@ -9,12 +9,14 @@ from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 
+from wizard.recipe_text import leaves_out
 from wizard.widgets.words import Words
 from wizard.words import cut
 
 if TYPE_CHECKING:
     from wizard.draft import Difference
 
+WHERE = ("dataset.root", "dataset.annotations")
 GAP, INDENT = 2, 4
 SHORT = 14  # cells of values, behind which origins stand below each other
 STYLES = {"you": "$accent", "--set": "$accent", "your data": "$success", "inferred": "$foreground 60%"}
@@ -38,13 +40,19 @@ def difference_lines(differences: Sequence[Difference], preset: str, width: int)
     """A line each where origin and reason fit beside the values, else a second one below them."""
     lines: list[Content] = []
     table = ""
+    undone = [difference for difference in differences if leaves_out(difference.key, difference.after)]
+    differences = [difference for difference in differences if difference not in undone]
     keys = max((len(_name(difference)) for difference in differences), default=0) + GAP
-    values = {difference.key: _values(difference, width - keys - _beside(difference)) for difference in differences}
+    values = {difference.key: _values(difference, width - keys, _beside(difference)) for difference in differences}
     for difference in differences:
         if (head := difference.key.partition(".")[0]) != table:
             table = head
             lines += [*([Content("")] if lines else []), Content.styled(f"[{table}]", "bold $primary")]
         lines += _lines(difference, values[difference.key], keys, width)
+    if undone:
+        names = ", ".join(map(_name, undone))
+        left_out = cut(f"Left out, as the preset's own: {names}.", width)
+        lines += [Content(""), Content.styled(left_out, "$foreground 60%")]
     lines += [Content(""), Content.styled(cut(f"All else is as in {preset}.", width), "$foreground 60%")]
     return Content("\n").join(lines)
 
@@ -71,12 +79,14 @@ def _name(difference: Difference) -> str:
     return difference.key.rpartition(".")[2]
 
 
-def _values(difference: Difference, width: int) -> str:
-    """Before → after; of a long one, the end says more than the beginning."""
+def _values(difference: Difference, width: int, beside: int) -> str:
+    """Before → after. Where they fit only without the origin `beside` them, it goes below; of what never fits, the end
+    says more than the beginning, and where somebody else's data lay says least."""
     before, after = _text(difference.before), _text(difference.after)
     room = max(width - len(" → "), 8)
     if cell_len(before) + cell_len(after) > room:
-        before = _end_of(before, max(3, room - cell_len(after)))
+        room = max(room - beside, 8)
+        before = _end_of(before, max(1 if difference.key in WHERE else 3, room - cell_len(after)))
         after = _end_of(after, room - cell_len(before))
     return f"{before} → {after}"
 

@@ -47,6 +47,7 @@ class Field(Vertical):
         .why { width: 1fr; height: auto; color: $text-muted; }
         .problem { display: none; color: $text-error; padding-left: 15; height: auto; }
         .why.empty { display: none; }
+        &:focus-within { color: $foreground; }  /* without a rule of its own a focus inside changes nothing below */
         &:focus-within .label { color: $text; text-style: bold; }
         &.given .why { color: $text-accent; }
         &.wrong .problem { display: block; }

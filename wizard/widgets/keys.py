@@ -12,6 +12,8 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
+TEXTUALS = {"Focus Next": "The next field", "Focus Previous": "The field before"}  # bindings that are not ours to word
+
 
 class KeysScreen(ModalScreen[None]):
     """Lists the active bindings of the screen beneath it; any of the closing keys closes it."""
@@ -44,7 +46,7 @@ class KeysScreen(ModalScreen[None]):
         for active in self.beneath.active_bindings.values():
             binding = active.binding
             if _is_ours(active.node, binding) and active.enabled and binding.description and not binding.system:
-                sentence = binding.tooltip or binding.description
+                sentence = binding.tooltip or TEXTUALS.get(binding.description, binding.description)
                 keys.setdefault((binding.action.partition("(")[0], sentence), []).append(
                     self.app.get_key_display(binding)
                 )

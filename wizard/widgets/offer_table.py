@@ -180,6 +180,9 @@ class OfferTable(DataTable[Content]):
                 continue
             widths[key] = width
             room -= width + CELL_PADDING
+        if "model" in widths:  # what is left goes to the names
+            longest = max((cell_len(_cell("model", offer)) for offer in self._all), default=0)
+            widths["model"] += max(0, min(room, longest - widths["model"]))
         return {key: widths[key] for key in SHOWN_IN_ORDER if key in widths}
 
     # --- what the user does -------------------------------------------------------------------------------------------
