@@ -85,7 +85,7 @@ def _values(difference: Difference, width: int, beside: int) -> str:
     before, after = _text(difference.before), _text(difference.after)
     room = max(width - len(" → "), 8)
     if cell_len(before) + cell_len(after) > room:
-        room = max(room - beside, 8)
+        room -= beside if cell_len(after) + 3 <= room - beside else 0
         before = _end_of(before, max(1 if difference.key in WHERE else 3, room - cell_len(after)))
         after = _end_of(after, room - cell_len(before))
     return f"{before} → {after}"
