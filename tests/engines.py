@@ -1,7 +1,12 @@
-"""Training processes for tests, forked from one that has imported everything: torch alone takes seconds."""
+"""Training processes for tests, forked from one that has imported everything: torch alone takes seconds.
+
+engine = engines().start(run)
+assert engine.wait() == 0, run.log.read_text()
+"""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -10,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from engine.run_folder import RunFolder
@@ -21,12 +27,13 @@ import engine.train
 
 def become(arguments, log, largest_file, environment, first_of_all):
     os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), descriptor)
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    os.environ |= environment
     exec(first_of_all, {})
     sys.argv = ["engine", *arguments]
     sys.exit(main())
@@ -71,7 +78,8 @@ class Engines:
         first_of_all: str = "",
     ) -> Engine:
         """largest_file: bytes that no file of the process may exceed (0: any). first_of_all: code that it runs."""
-        order = [[str(run.path), *arguments], str(run.log), largest_file, dict(environment or {}), first_of_all]
+        environment = {**os.environ, **(environment or {})}
+        order = [[str(run.path), *arguments], str(run.log), largest_file, environment, first_of_all]
         engine = Engine(self, self.ask({"start": order}))
         self._started.append(engine)
         return engine
@@ -100,6 +108,14 @@ class Engines:
         return json.loads(self._server.stdout.readline())
 
 
+@cache
+def engines() -> Engines:
+    """Those of all tests: what they are forked from is started once, by the first that asks."""
+    started = Engines().__enter__()
+    atexit.register(started.__exit__)
+    return started
+
+
 class Engine:
     """One training process."""
 
@@ -114,7 +130,7 @@ class Engine:
 
     def wait(self, seconds: float = 120) -> int:
         """Its exit code; the negative signal's number where one ended it."""
-        until(lambda: self.poll() is not None, seconds, "the process does not end")
+        until(lambda: self.poll() is not None, seconds, "the process does not end", every=0.02)
         assert self._code is not None
         return self._code
 
@@ -126,9 +142,11 @@ class Engine:
         self.wait()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 120, otherwise: str = "it never came") -> None:
-    """Look a thousand times a second."""
+def until(
+    is_so: Callable[[], bool], seconds: float = 120, otherwise: str = "it never came", every: float = 0.001
+) -> None:
+    """Look a thousand times a second, or `every` so many seconds."""
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, otherwise
-        time.sleep(0.001)
+        time.sleep(every)

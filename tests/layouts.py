@@ -1,11 +1,8 @@
-"""Datasets laid out as published ones are: what is refused, and training on tiny videos, two epochs, `ftwiz run`."""
+"""Datasets laid out as published ones are: what is refused, and training on tiny videos for two epochs."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ from engine.dataset.formats import read_clips
 from engine.errors import DataError, ExitCode
 from engine.events import RunFinished, RunState
 from engine.recipe import Dataset
-from engine.run_folder import RunFolder
 from tests.clips import write_recipe
+from tests.engines import engines
 from tests.videos import make_video
+from wizard.run import prepare
 
 
 def refusal(dataset: Dataset, num_classes: int | None = None) -> str:
@@ -49,7 +47,7 @@ def write_clip(path: Path, seed: int) -> Path:
 
 def train_as(table: dict[str, Any], folder: Path, **tables: str) -> RunState:
     """The end of a run of two epochs on the dataset that `table` ([dataset], as recognised) names; further lines of
-    other tables as for `write_recipe`."""
+    other tables as for `write_recipe`. The recipe is prepared as `ftwiz run` does, and an engine of its own trains."""
     dataset = "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
     recipe = write_recipe(
         folder / "recipe.toml",
@@ -59,17 +57,8 @@ def train_as(table: dict[str, Any], folder: Path, **tables: str) -> RunState:
         run=f'output = "{folder / "runs"}"',
         **tables,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "wizard.cli", "run", str(recipe)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (run,) = (folder / "runs").iterdir()
-    state = RunFolder(run).state()
+    run = prepare(str(recipe), None, {})
+    assert engines().start(run).wait(300) == 0, run.log.read_text(encoding="utf-8")
+    state = run.state()
     assert isinstance(state.ended, RunFinished) and [done.epoch for done in state.validations] == [1, 2]
     return state

@@ -20,7 +20,8 @@ from engine.errors import DataError
 from engine.events import ClipSkipped, Message, RunFailed, RunFinished, Step, Validation
 from engine.run_folder import RunFolder
 from tests.clips import make_dataset
-from tests.engine.test_train import events_of, model_hash, new_run, start, train, wait_for
+from tests.engine.test_train import events_of, model_hash, new_run, train, wait_for
+from tests.engines import engines
 
 BROKEN = Path("train", "rises", "1.mp4")
 
@@ -103,11 +104,11 @@ def test_a_worker_is_killed_from_outside(tmp_path: Path, videos: Path) -> None:
     whole, cut = (new_run(tmp_path, videos, name, **tables) for name in ("whole", "cut"))
     train(whole)
 
-    engine = start(cut)
+    engine = engines().start(cut)
     for steps in (2, 30):
         wait_for(cut, Step, steps)
         os.kill(children(engine.pid)[0], signal.SIGKILL)
-    assert engine.wait(120) == 0, engine.stderr.read()
+    assert engine.wait(120) == 0, cut.log.read_text()
     assert warnings(cut).count("was lost (SIGKILL), as happens when memory runs out") == 2
     assert left_out(cut) == []
     assert model_hash(cut) == model_hash(whole)
@@ -118,11 +119,11 @@ def test_a_worker_is_killed_from_outside(tmp_path: Path, videos: Path) -> None:
 def test_a_clip_is_deleted_during_training(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "videos")
     run = new_run(tmp_path, root, schedule="epochs = 12", run="workers = 1", dataset="max_bad_fraction = 0.2")
-    engine = start(run)
+    engine = engines().start(run)
     wait_for(run, Validation)
     (root / BROKEN).unlink()
     (root / "val" / "waits" / "0.mp4").write_bytes(b"another file by now")
-    assert engine.wait(120) == 0, engine.stderr.read()
+    assert engine.wait(120) == 0, run.log.read_text()
     assert sorted(left_out(run)) == sorted([str(root / BROKEN), str(root / "val" / "waits" / "0.mp4")])
     assert read_quarantine(run.quarantine)[str(root / BROKEN)] == "the file is missing"
 
@@ -137,12 +138,12 @@ def test_what_is_in_quarantine_stays_there_when_a_run_is_resumed(tmp_path: Path)
     whole, cut = (new_run(tmp_path, root, name, **tables) for name in ("whole", "cut"))
     train(whole)
 
-    engine = start(cut)
+    engine = engines().start(cut)
     wait_for(cut, Step, 4)
-    engine.send_signal(signal.SIGTERM)
+    engine.send("SIGTERM")
     assert engine.wait(60) == 75
     (root / BROKEN).write_bytes(good)
-    assert start(cut, "--resume").wait(120) == 0
+    assert engines().start(cut, "--resume").wait(120) == 0
     assert left_out(cut) == left_out(whole) == [str(root / BROKEN)]
     assert model_hash(cut) == model_hash(whole)
     assert events_of(cut, RunFailed) == []

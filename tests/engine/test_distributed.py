@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from engine.run_folder import RunFolder, create_run_folder
 from engine.torchrun import require_a_clip_for_each
 from tests.clips import make_dataset, write_recipe
 from tests.engine.test_resume import Watched, assert_same, events_of, left_by
-from tests.engines import Engine, Engines, until
+from tests.engines import Engine, Engines, engines, until
 from tests.runs import claimed_by_a_process
 
 pytestmark = [
@@ -70,10 +69,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as engines:
-        yield engines
+@pytest.fixture(scope="module", name="engines")
+def _engines() -> Engines:
+    return engines()
 
 
 def new_run(folder: Path, videos: Path, tables: dict[str, str], gpus: int, **overrides: Any) -> RunFolder:

@@ -32,7 +32,7 @@ from engine.events import (
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder, create_run_folder
 from tests.clips import make_dataset, write_recipe
-from tests.engines import Engine, Engines, until
+from tests.engines import Engine, Engines, engines, until
 from wizard.launch import start_engine
 
 pytestmark = [
@@ -57,10 +57,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("videos"))
 
 
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as engines:
-        yield engines
+@pytest.fixture(scope="module", name="engines")
+def _engines() -> Engines:
+    return engines()
 
 
 def new_run(folder: Path, videos: Path, name: str = "run", workers: int = 0) -> RunFolder:

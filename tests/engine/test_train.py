@@ -6,8 +6,6 @@ import csv
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +33,7 @@ from engine.run_folder import RunFolder, create_run_folder
 from engine.set_up import check_test_frames, set_up
 from engine.train import fit
 from tests.clips import CLASSES, make_dataset, write_recipe
+from tests.engines import engines
 from tests.videos import write_video
 
 
@@ -277,11 +276,6 @@ def test_video_swin_and_convolutions_take_larger_frames() -> None:
 # --- interruption -----------------------------------------------------------------------------------------------------
 
 
-def start(run: RunFolder, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-P", "-m", "engine", str(run.path), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
 def wait_for(run: RunFolder, kind: type, count: int = 1, seconds: float = 120) -> None:
     """Until the log has so many events of a kind."""
     end = time.monotonic() + seconds
@@ -293,7 +287,7 @@ def wait_for(run: RunFolder, kind: type, count: int = 1, seconds: float = 120) -
 @pytest.mark.slow
 def test_the_four_words(tmp_path: Path, videos: Path) -> None:
     run = new_run(tmp_path, videos, schedule="epochs = 500")
-    engine = start(run)
+    engine = engines().start(run)
     wait_for(run, Step, 2)
 
     run.say("pause")
@@ -364,7 +358,7 @@ def test_resume_tells_of_other_changes(tmp_path: Path, videos: Path) -> None:
 def test_the_test_views_are_measured_and_written(tmp_path: Path, videos: Path) -> None:
     run = new_run(tmp_path, videos, run="test_segments = 5\ntest_crops = 10")
     state = train(run)
-    assert start(run, "--test").wait(120) == 0
+    assert engines().start(run, "--test").wait(120) == 0
     result = json.loads((run.report / "test" / "test.json").read_text())
     assert result["clips"] == 6 and result["segments"] == 5 and result["crops"] == 10
     assert result["test_clips"] == 1
