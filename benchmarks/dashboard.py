@@ -28,13 +28,7 @@ from engine.run_folder import RunFolder, create_run_folder
 STEPS_PER_EPOCH = 10_000
 EVENTS_A_SECOND = 1000
 PRESSES = 25
-WATCH = """
-import sys
-from pathlib import Path
-from engine.run_folder import RunFolder
-from wizard.dashboard import watch
-watch(RunFolder(Path(sys.argv[1])))
-"""
+WATCH = "from wizard.cli import main; main()"  # as `ftwiz` is
 
 
 def step(number: int) -> str:
@@ -79,7 +73,7 @@ def parse_plainly(path: Path) -> None:
 def open_dashboard(run: RunFolder, events: int) -> tuple[Terminal, float]:
     """The dashboard once it shows the last step, and how many seconds that took."""
     began = time.perf_counter()
-    terminal = Terminal(sys.executable, "-c", WATCH, str(run.path))
+    terminal = Terminal(sys.executable, "-c", WATCH, "watch", str(run.path))
     terminal.wait_for(f"step {events:,}/")
     return terminal, time.perf_counter() - began
 

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -343,6 +344,7 @@ class StepBlock:
         """count: of the steps, where only the first and the last are given."""
         self._steps = steps
         self._count = len(steps) if count is None else count
+        self._curves: tuple[Sequence[int], Sequence[float], Sequence[float]] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -353,9 +355,17 @@ class StepBlock:
     def last(self) -> Step:
         return _as_event(self._steps[-1])
 
-    def curves(self) -> tuple[list[int], list[float], list[float]]:
+    def curves(self) -> tuple[Sequence[int], Sequence[float], Sequence[float]]:
         """Steps, losses and accuracies."""
+        if self._curves is not None:
+            return self._curves
         return [s.step for s in self._steps], [s.loss for s in self._steps], [s.accuracy for s in self._steps]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: numbers in columns are sent faster than steps are read."""
+        steps, losses, accuracies = self.curves()
+        curves = (steps, array("d", losses), array("d", accuracies))
+        return {"_steps": [self.first(), self.last()], "_count": self._count, "_curves": curves}
 
 
 def _as_event(step: _StepLine | Step) -> Step:
@@ -371,6 +381,7 @@ class LogReader:
     def __init__(self, path: Path):
         self.path = path
         self.offset = 0
+        self.is_behind = False  # whether the last read may have left something, its limit being reached
         self._text = bytearray()  # what was read last; one buffer for all reads, as new memory costs more than reading
         self._half = slice(0, 0)  # of the text: a line that is still being written
 
@@ -453,6 +464,14 @@ class LogReader:
             if line and (event := from_line(bytes(line))):
                 yield event
 
+    @property
+    def line_start(self) -> int:
+        """Where in the log the first line begins that was not read to its end."""
+        return self.offset - (self._half.stop - self._half.start)
+
+    def go_on_from(self, line_start: int) -> None:
+        self.offset, self._half = line_start, slice(0, 0)
+
     def _read_lines(self, limit: int | None) -> int:
         """Have the text begin with what is new, the half line from last time before it. Returns where its last whole
         line ends."""
@@ -470,7 +489,9 @@ class LogReader:
                 with memoryview(self._text) as text, text[len(half) : len(half) + new] as free:
                     read = file.readinto(free)
         except FileNotFoundError:
+            self.is_behind = False
             return 0
+        self.is_behind = limit is not None and read >= limit
         self.offset += read
         filled = len(half) + read
         end = self._text.rfind(b"\n", 0, filled) + 1

@@ -145,14 +145,17 @@ def watch(
 ) -> None:
     """Attach the dashboard to a run, live or finished. q leaves it; the run goes on."""
     from engine.run_folder import open_run
+    from wizard.ahead import read_ahead
+
+    folder = open_run(run, output)
+    reader = read_ahead(folder.events)  # from here on, while Textual is loaded
     from wizard.terminal import require_terminal
     from wizard.words import quoted
 
-    folder = open_run(run, output)
     require_terminal(f"`tail -f {quoted(folder.events)}`")
     from wizard.dashboard import watch as show
 
-    show(folder)
+    show(folder, reader)
 
 
 @app.command()

@@ -24,11 +24,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static, Tab, Tabs
 
-from engine.events import CheckpointSaved, Event, RunStarted, Step, Validation, WentBack
+from engine.events import CheckpointSaved, Event, LogReader, RunStarted, Step, Validation, WentBack
 from engine.run_folder import Control, RunFolder, runs_beside
 from wizard.compare import other_run
 from wizard.followed import FollowedRun, Shown
 from wizard.run_words import accuracy_name, resume_command, run_name, what_next, what_stalled
+from wizard.summary import read_run
 from wizard.terminal import StudioApp
 from wizard.widgets.classes import ClassAccuracy
 from wizard.widgets.curve import Curve, Line
@@ -48,6 +49,8 @@ from wizard.words import duration, quoted, sentence_case
 SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1
 DRAW_PAUSE = 0.2
+PAUSE_BEHIND = 1.0  # between two drawings while a long log is read, which they would only hold up
+FIRST_LOOK = 0.5  # seconds of reading before anything is drawn: a log of half a million events is seen whole at once
 DOUBLE_CLICK = 0.5  # seconds
 TWO_ROWS_OF_KEYS = 116  # columns, below which the keys do not fit into one row
 
@@ -149,18 +152,26 @@ class DashboardScreen(Screen[None]):
     COMMANDS: ClassVar = {DashboardCommands}
     AUTO_FOCUS = "#loss"
 
-    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time, look: Look | None = None):
-        """look: how another run was looked at, from which one came here."""
+    def __init__(
+        self,
+        run: RunFolder,
+        clock: Callable[[], float] = time.time,
+        look: Look | None = None,
+        reader: LogReader | None = None,
+    ):
+        """look: how another run was looked at, from which one came here. reader: of its log, from the start."""
         super().__init__()
         self.run = run
         self.clock = clock
-        self.followed = FollowedRun(run, clock)
+        self.followed = FollowedRun(run, clock, reader=reader)
         self.other: FollowedRun | None = None
         self.state = self.followed.state
         self.status: Shown = "starting"
         self._changed: set[type[Event]] = set()
         self._is_save_asked = False
         self._is_other_changed = False
+        self._is_behind = False  # there is more in a log than was read
+        self._drawn = 0.0  # when
         self._look = look or Look()
         self._is_zoomed = self._look.is_zoomed
         self._current = self._look.panel
@@ -190,12 +201,15 @@ class DashboardScreen(Screen[None]):
     def on_mount(self) -> None:
         for curve in self.query(Curve):
             curve.log_y, curve.smooth = self._look.log_y and curve.id == "loss", self._look.smooth
-        self._read_slice()
+        began = time.monotonic()
+        self._is_behind = True
+        while self._is_behind and time.monotonic() < began + FIRST_LOOK:
+            self._is_behind = self._read_slice()
         if self._look.other and self._look.other != self.run:
             self._compare_with(self._look.other)
         self._go_to_panel(self._current)
         self._draw()
-        self.set_interval(DRAW_PAUSE, self._draw)
+        self.set_interval(DRAW_PAUSE, self._draw_in_time)
         self._follow()
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -203,8 +217,10 @@ class DashboardScreen(Screen[None]):
     @work
     async def _follow(self) -> None:
         while True:
-            is_behind = self._read_slice() | self._read_other()
-            await asyncio.sleep(0 if is_behind else READ_PAUSE)
+            was_behind, self._is_behind = self._is_behind, self._read_slice() | self._read_other()
+            if was_behind and not self._is_behind:
+                self._draw()
+            await asyncio.sleep(0 if self._is_behind else READ_PAUSE)
 
     def _read_slice(self) -> bool:
         """Take in a bounded part of what is new; True where there may be more."""
@@ -226,8 +242,13 @@ class DashboardScreen(Screen[None]):
 
     # --- drawing ------------------------------------------------------------------------------------------------------
 
+    def _draw_in_time(self) -> None:
+        if not self._is_behind or time.monotonic() >= self._drawn + PAUSE_BEHIND:
+            self._draw()
+
     def _draw(self) -> None:
         """Bring the screen up to date, panel by panel, each only when something of its own changed."""
+        self._drawn = time.monotonic()
         changed, self._changed = self._changed, set()
         status = self.followed.status()
         if status != self.status or RunStarted in changed:
@@ -489,9 +510,9 @@ class DashboardScreen(Screen[None]):
 class WatchApp(StudioApp[RunFolder]):
     """`ftwiz watch`: the dashboard alone. Exits with the run that was on screen when it was left."""
 
-    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time):
+    def __init__(self, run: RunFolder, clock: Callable[[], float] = time.time, reader: LogReader | None = None):
         super().__init__()
-        self._first = DashboardScreen(run, clock)
+        self._first = DashboardScreen(run, clock, reader=reader)
 
     @property
     def dashboard(self) -> DashboardScreen:
@@ -503,15 +524,17 @@ class WatchApp(StudioApp[RunFolder]):
         self.push_screen(self._first)
 
 
-def watch(run: RunFolder) -> None:
-    """Show the dashboard until it is left; then say how to come back. The caller has made sure of a terminal."""
-    last = WatchApp(run).run() or run
+def watch(run: RunFolder, reader: LogReader | None = None) -> None:
+    """Show the dashboard until it is left; then say how to come back. The caller has made sure of a terminal.
+
+    reader: of the run's log, which may have been begun already."""
+    last = WatchApp(run, reader=reader).run() or run
     print(farewell(last), file=sys.stderr)
 
 
 def farewell(run: RunFolder) -> str:
     """What to say to someone who leaves the dashboard: the run goes on, or how it ended."""
-    state = run.state()
+    state = read_run(run).state
     if text := what_next(run, run.status(state), state.ended):
         return text
     return f"The run goes on. Come back with: ftwiz watch {quoted(run.path)}"

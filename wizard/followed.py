@@ -19,11 +19,18 @@ SLEPT = 30.0  # seconds without a look after which this machine, and the run wit
 class FollowedRun:
     """A fold over the event log, taken in piece by piece. The curves are over epochs, whole or not."""
 
-    def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.time, with_curves: bool = True):
-        """with_curves: False leaves them empty, which a long log is read faster for."""
+    def __init__(
+        self,
+        folder: RunFolder,
+        clock: Callable[[], float] = time.time,
+        with_curves: bool = True,
+        reader: LogReader | None = None,
+    ):
+        """with_curves: False leaves them empty, which a long log is read faster for. reader: of its log, from the
+        start."""
         self.folder = folder
         self.state = RunState()
-        self.reader = LogReader(folder.events)
+        self.reader = reader or LogReader(folder.events)
         self.rhythm = Rhythm()
         self.train_loss, self.val_loss = Series(), Series()
         self.train_accuracy, self.val_accuracy = Series(), Series()
@@ -35,13 +42,12 @@ class FollowedRun:
     def read(self, limit: int | None = None) -> tuple[list[Event], bool]:
         """Take in about `limit` bytes of what is new. Returns its events, of steps in a row only the last one, and
         whether there may be more."""
-        before = self.reader.offset
         blocks = self.reader.read_blocks(limit, ends_only=not self._with_curves)
         events = [event for found in blocks for event in self._take(found)]
         if events:
             self._read = self._clock()
             self.began = self.began or events[0].t
-        return events, limit is not None and self.reader.offset - before >= limit
+        return events, self.reader.is_behind
 
     def status(self) -> Shown:
         """Where the run stands now. To be asked often."""

@@ -11,7 +11,8 @@ import sys
 import pexpect
 import pytest
 
-from tests.runs import history, make_run, started
+from tests.runs import append, history, make_run, started, step_at
+from wizard.ahead import LONG
 
 WATCH = """
 import sys
@@ -82,3 +83,22 @@ def test_no_color_sends_no_colours_and_still_tells_things_apart(watched):
     assert set(codes) <= {"0", "1", "2", "7", "39", "49"}  # bold, dim, reverse, and the terminal's own colours
     plain = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", shown)
     assert "▶ running" in plain and "┏━ Loss" in plain and "·●· 1.039" in plain
+
+
+def test_a_long_log_is_read_by_two(tmp_path):
+    """`ftwiz watch` itself. What of a log is long may be of a newer version, and is stepped over."""
+    run = make_run(tmp_path / "run", history(100, started()))
+    with open(run.events, "a", encoding="utf-8") as log:
+        log.write('{"v":1,"event":"of a newer ftwiz","text":"' + "x" * LONG + '"}\n')
+    append(run, step_at(101, started()))
+    child = pexpect.spawn(
+        sys.executable, ["-m", "wizard.cli", "watch", str(run.path)],
+        env=os.environ | {"TERM": "xterm-256color"}, encoding="utf-8", dimensions=(24, 80), timeout=60,
+    )  # fmt: skip
+    child.expect("step 101/320")
+    append(run, step_at(102, started()))
+    child.expect("102/320|2/320")  # only the cells that changed are sent
+    child.send("q")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0

@@ -45,7 +45,7 @@ class Series:
             for x, y in zip(xs, ys, strict=True):
                 self.append(x, y)
             return
-        values = array("d", ys)
+        values = ys if isinstance(ys, array) else array("d", ys)
         before = len(self)
         self.xs.extend(xs)
         self.lows[0].extend(values)
