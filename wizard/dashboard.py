@@ -50,7 +50,7 @@ SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough 
 READ_PAUSE = 0.1
 DRAW_PAUSE = 0.2
 PAUSE_BEHIND = 1.0  # between two drawings while a long log is read, which they would only hold up
-FIRST_LOOK = 0.5  # seconds of reading before anything is drawn: a log of half a million events is seen whole at once
+FIRST_LOOK = 0.7  # seconds of reading before anything is drawn: a log of a million events is then seen whole at once
 DOUBLE_CLICK = 0.5  # seconds
 TWO_ROWS_OF_KEYS = 116  # columns, below which the keys do not fit into one row
 
