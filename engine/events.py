@@ -13,7 +13,6 @@ import os
 import re
 import sys
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -337,14 +336,19 @@ _STEP_HEAD = b'{"v":%d,"event":"step",' % FORMAT_VERSION
 _OTHER_LINE = re.compile(rb"\n(?!%s)" % re.escape(_STEP_HEAD))
 
 
+Curves = tuple[Sequence[int], Sequence[float], Sequence[float]]  # steps, losses, accuracies
+
+
 class StepBlock:
     """Step events in a row, at least one: a million of them would cost who draws curves time and memory."""
 
-    def __init__(self, steps: Sequence[_StepLine | Step], count: int | None = None) -> None:
-        """count: of the steps, where only the first and the last are given."""
+    def __init__(
+        self, steps: Sequence[_StepLine | Step], count: int | None = None, curves: Curves | None = None
+    ) -> None:
+        """count: of the steps, where only the first and the last are given. curves: theirs, where these are known."""
         self._steps = steps
         self._count = len(steps) if count is None else count
-        self._curves: tuple[Sequence[int], Sequence[float], Sequence[float]] | None = None
+        self._curves = curves
 
     def __len__(self) -> int:
         return self._count
@@ -355,17 +359,11 @@ class StepBlock:
     def last(self) -> Step:
         return _as_event(self._steps[-1])
 
-    def curves(self) -> tuple[Sequence[int], Sequence[float], Sequence[float]]:
+    def curves(self) -> Curves:
         """Steps, losses and accuracies."""
         if self._curves is not None:
             return self._curves
         return [s.step for s in self._steps], [s.loss for s in self._steps], [s.accuracy for s in self._steps]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What another process gets: numbers in columns are sent faster than steps are read."""
-        steps, losses, accuracies = self.curves()
-        curves = (steps, array("d", losses), array("d", accuracies))
-        return {"_steps": [self.first(), self.last()], "_count": self._count, "_curves": curves}
 
 
 def _as_event(step: _StepLine | Step) -> Step:

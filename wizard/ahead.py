@@ -7,21 +7,43 @@ same time. What was read goes through a temporary file, as columns of numbers; a
 from __future__ import annotations
 
 import os
-import pickle
 import tempfile
 import time
+from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from engine.events import Event, LogReader, StepBlock
+import msgspec
+
+from engine.events import Event, LogReader, Step, StepBlock, from_line, to_line
 
 LONG = 8 * 1024 * 1024  # bytes of a log, some 30,000 events: a shorter one is read before a process has begun
 SLICE_BYTES = 256 * 1024  # read at once: what fits the processor's cache is decoded faster
 PATIENCE = 0.05  # seconds to wait for what comes next: a key may have to wait as long
 LOOK_PAUSE = 0.002
-_HEAD = 8  # bytes that say how long the pickle after them is
+_HEAD = 8  # bytes that say how long the piece after them is
 
-Piece = tuple[int, list[Event | StepBlock]]  # what was found before this place in the log, a line's begin
+
+class _Steps(msgspec.Struct, array_like=True):
+    """A StepBlock on its way."""
+
+    first: Step
+    last: Step
+    count: int
+    steps: list[int]
+    losses: bytes  # float64 of this machine
+    accuracies: bytes
+
+
+class _Piece(msgspec.Struct, array_like=True):
+    """What was found in the log before `line_start`: steps, and the lines of other events."""
+
+    line_start: int
+    found: list[_Steps | str]
+
+
+_PIECE = msgspec.msgpack.Decoder(_Piece)
 
 
 def read_ahead(path: Path) -> LogReader:
@@ -60,23 +82,22 @@ class AheadReader(LogReader):
         while time.monotonic() < until:
             is_over = self._is_over()
             if piece := self._next_piece():
-                self.go_on_from(piece[0])
-                return piece[1]
+                self.go_on_from(piece.line_start)
+                return list(_unpacked(piece))
             if is_over:
                 self._pieces.close()
                 return super().read_blocks(limit, ends_only)
             time.sleep(LOOK_PAUSE)
         return []
 
-    def _next_piece(self) -> Piece | None:
+    def _next_piece(self) -> _Piece | None:
         head = os.pread(self._pieces.fileno(), _HEAD, self._place)
         size = int.from_bytes(head, "little")
         body = os.pread(self._pieces.fileno(), size, self._place + _HEAD)
         if len(head) < _HEAD or len(body) < size:
             return None
         self._place += _HEAD + size
-        piece: Piece = pickle.loads(body)
-        return piece
+        return _PIECE.decode(body)
 
     def _is_over(self) -> bool:
         if self._process:
@@ -90,8 +111,25 @@ def _write_pieces(path: Path, to: int, parent: int) -> None:
     reader = LogReader(path)
     reader.is_behind = True
     while reader.is_behind and os.getppid() == parent:
-        found = reader.read_blocks(SLICE_BYTES)
-        body = pickle.dumps((reader.line_start, found), protocol=pickle.HIGHEST_PROTOCOL)
+        found = [_packed(event) for event in reader.read_blocks(SLICE_BYTES)]
+        body = msgspec.msgpack.encode(_Piece(reader.line_start, found))
         rest = memoryview(len(body).to_bytes(_HEAD, "little") + body)
         while rest:
             rest = rest[os.write(to, rest) :]
+
+
+def _packed(found: Event | StepBlock) -> _Steps | str:
+    if isinstance(found, Event):
+        return to_line(found)
+    steps, losses, accuracies = found.curves()
+    numbers = (array("d", values).tobytes() for values in (losses, accuracies))
+    return _Steps(found.first(), found.last(), len(found), list(steps), *numbers)
+
+
+def _unpacked(piece: _Piece) -> Iterator[Event | StepBlock]:
+    for found in piece.found:
+        if isinstance(found, _Steps):
+            curves = (found.steps, array("d", found.losses), array("d", found.accuracies))
+            yield StepBlock([found.first, found.last], found.count, curves)
+        elif event := from_line(found):
+            yield event
