@@ -18,7 +18,8 @@ settings.register_profile("ftwiz", deadline=None)
 settings.load_profile("ftwiz")
 
 _scratch = pytest.StashKey[str]()
-_LEFT_OUT = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "LINES")
+_LEFT_OUT = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "LINES",
+             "TEXTUAL_THEME", "COLORFGBG")  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from engine.errors import ExitCode, FtwizError, RecipeError
+from wizard.sections import Sections
 
 if TYPE_CHECKING:
     from engine.run_folder import RunFolder
 
 app = typer.Typer(
     name="ftwiz",
+    cls=Sections,
     help="Fine-tune a pretrained video model on your own clips: head, dataset, schedule, weights, and go.",
     no_args_is_help=True,
     rich_markup_mode=None,

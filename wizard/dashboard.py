@@ -130,6 +130,7 @@ class DashboardScreen(Screen[None]):
     DashboardScreen.-all #side > #classes { row-span: 2; }
     DashboardScreen.-all.-versus #side > #classes { row-span: 1; }
     DashboardScreen.-all #numbers { width: 40; }
+    DashboardScreen.-xwide KeyBar { padding: 0 1; FooterKey { margin-right: 2; } }
     DashboardScreen.-one #numbers { width: 1fr; }
     DashboardScreen.-one #details { height: 1fr; min-height: 0; }
     """

@@ -6,10 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from typing import ClassVar
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar
 
-from textual.app import App, ReturnType
+from textual.app import App, ReturnType, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.theme import Theme
 
 from engine.errors import RecipeError
@@ -77,13 +80,35 @@ class StudioApp(App[ReturnType]):
         # Textual takes NO_COLOR out of the environment, and greys its colours instead of leaving them to the terminal,
         # unless it draws with the terminal's own.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        self.set_reactive(App.theme, "textual-dark")  # one that TEXTUAL_THEME names would not count as chosen later on
 
     def on_mount(self) -> None:
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = "ansi-dark" if self.no_color else DARK.name
+        self.theme = "ansi-dark" if self.no_color else self._fitting_theme()
         if os.name != "nt" and not self.is_headless:
             # Textual restores the terminal on SIGINT only; on these it would leave the alternate screen behind.
             loop = asyncio.get_running_loop()
             for name in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(name, self.exit)
+
+    def _show_keys(self, screen: Screen[Any]) -> None:
+        from wizard.widgets.keys import KeysScreen
+
+        self.push_screen(KeysScreen(screen))
+
+    def _fitting_theme(self) -> str:
+        """What TEXTUAL_THEME asks for; else the light one where the terminal says in COLORFGBG that it is white."""
+        asked = os.environ.get("TEXTUAL_THEME", "")
+        if asked in self.available_themes:
+            return asked
+        is_light = os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
+        return LIGHT.name if is_light else DARK.name
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Textual's, but for what means nothing here; and the page of keys that F1 shows."""
+        for command in super().get_system_commands(screen):
+            if command.title == "Keys":
+                yield SystemCommand("Keys", "All keys that work here", partial(self._show_keys, screen))
+            elif command.title not in ("Maximize", "Minimize"):
+                yield command

@@ -46,7 +46,12 @@ def frames_of(model: Model) -> str:
 
 def sampling_of(recipe: Recipe, training: bool) -> str:
     """Which frames of a clip the recognizer is given, and which part of them, in a sentence."""
-    return f"{_places_of(recipe.model, training)}; {_crop_of(recipe.dataset, training)}."
+    said = f"{_places_of(recipe.model, training)}; {_crop_of(recipe.dataset, training)}."
+    blends = [name for name, alpha in (("Mixup", recipe.schedule.mixup), ("CutMix", recipe.schedule.cutmix)) if alpha]
+    if not (training and blends):
+        return said
+    comes, blend = ("comes", "blends") if len(blends) == 1 else ("come", "blend")
+    return f"{said} {' and '.join(blends)} {comes} after this and {blend} clips of a batch: not shown."
 
 
 def _places_of(model: Model, training: bool) -> str:

@@ -302,3 +302,6 @@ def test_the_sampling_in_words() -> None:
         "the short side, scaled to 224 × 224; none is mirrored; RandAugment 9."
     )
     assert "the short side being 256" in said(dataset={"crop": "random"})
+    mixed = said(schedule={"mixup": 0.2, "cutmix": 1.0})
+    assert mixed.endswith(" Mixup and CutMix come after this and blend clips of a batch: not shown.")
+    assert "not shown" not in said(False, schedule={"mixup": 0.2})

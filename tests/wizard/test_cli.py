@@ -17,6 +17,8 @@ import pytest
 from engine.events import LogReader, RunStarted, Step
 from engine.run_folder import RunFolder
 from tests.clips import CLASSES, make_dataset, write_recipe
+from wizard.cli import app
+from wizard.sections import SECTIONS
 
 FTWIZ = [sys.executable, "-m", "wizard.cli"]
 
@@ -111,6 +113,14 @@ def test_all_mistakes_of_a_recipe_at_once(tmp_path: Path) -> None:
     recipe_in(tmp_path, '[schedule]\nepohcs = 3\nlr = -1\n[run]\ndevice = "tpu"\n')
     done = ftwiz("show", "r.toml", cwd=tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 3
+
+
+def test_help_lists_every_command_once_under_a_heading(tmp_path: Path) -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert sorted(listed) == sorted(commands)
+    told = ftwiz("--help", cwd=tmp_path).stdout
+    assert all(f"\n{heading}:\n" in told for heading in SECTIONS) and "..." not in told.partition("Begin:")[2]
 
 
 def test_show_prints_a_recipe_that_loads_again(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class Curve(Widget, can_focus=True):
         & > .curve--axis { color: $foreground 45%; }
         & > .curve--label { color: $foreground 70%; }
         & > .curve--faint { color: $foreground 30%; }
+        &:light > .curve--faint { color: $foreground 50%; }
+        &:light > .curve--axis { color: $foreground 60%; }
         & > .curve--line-0 { color: $primary; }
         & > .curve--line-1 { color: $accent; }
         & > .curve--raw-0 { color: $primary 40%; }

@@ -59,7 +59,7 @@ class EventList(VerticalScroll):
         sentence = describe(event, self._started)
         if isinstance(event, CheckpointSaved):
             sentence = self._all_saved(event)
-        when = Content.styled(f"{clock(event.t - self._begin)} ", "$foreground 50%")
+        when = Content.styled(f"{clock(event.t - self._begin)} ", "$foreground 60%")
         self._lines.append(when + Content.styled(f"{mark} {sentence}", style))
         self._is_stale = True
 

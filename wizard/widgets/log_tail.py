@@ -25,6 +25,7 @@ class LogTail(Log, can_focus=True):
         """Read and show what was appended since the last call."""
         if lines := self._new_lines():
             self.write_lines(lines)
+        self.border_subtitle = "" if self.line_count else "nothing printed so far"
 
     def _new_lines(self) -> list[str]:
         try:
