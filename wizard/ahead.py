@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 
 from engine.events import Event, LogReader, Step, StepBlock, from_line, to_line
+from wizard.followed import SLICE_BYTES
 
 LONG = 8 * 1024 * 1024  # bytes of a log, some 30,000 events: a shorter one is read before a process has begun
-SLICE_BYTES = 256 * 1024  # read at once: what fits the processor's cache is decoded faster
 PATIENCE = 0.05  # seconds to wait for what comes next: a key may have to wait as long
 LOOK_PAUSE = 0.002
 _HEAD = 8  # bytes that say how long the piece after them is

@@ -27,7 +27,7 @@ from textual.widgets import Static, Tab, Tabs
 from engine.events import CheckpointSaved, Event, LogReader, RunStarted, Step, Validation, WentBack
 from engine.run_folder import Control, RunFolder, runs_beside
 from wizard.compare import other_run
-from wizard.followed import FollowedRun, Shown
+from wizard.followed import SLICE_BYTES, FollowedRun, Shown
 from wizard.run_words import accuracy_name, resume_command, run_name, what_next, what_stalled
 from wizard.summary import read_run
 from wizard.terminal import StudioApp
@@ -46,7 +46,6 @@ from wizard.widgets.versus import Versus
 from wizard.widgets.words import Words
 from wizard.words import duration, quoted, sentence_case
 
-SLICE_BYTES = 256 * 1024  # read at once, about a thousand events: short enough that no key has to wait
 READ_PAUSE = 0.1
 DRAW_PAUSE = 0.2
 PAUSE_BEHIND = 1.0  # between two drawings while a long log is read, which they would only hold up

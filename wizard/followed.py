@@ -13,6 +13,7 @@ from wizard.rhythm import Rhythm
 from wizard.widgets.series import Series
 
 Shown = Status | Literal["stalled"]  # stalled: the process lives, and nothing comes
+SLICE_BYTES = 256 * 1024  # of a log, some thousand events: what fits a processor's cache, and no key has to wait for
 SLEPT = 30.0  # seconds without a look after which this machine, and the run with it, has been asleep
 
 

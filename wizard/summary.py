@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.events import RunFinished
 from engine.run_folder import RunFolder
-from wizard.followed import FollowedRun, Shown
+from wizard.followed import SLICE_BYTES, FollowedRun, Shown
 from wizard.run_words import metric_name
 from wizard.words import UNKNOWN, percent
 
@@ -41,7 +41,8 @@ class Summary:
 def read_run(folder: RunFolder) -> FollowedRun:
     """All that a run's log says now, without its curves."""
     run = FollowedRun(folder, with_curves=False)
-    run.read()
+    while run.read(SLICE_BYTES)[1]:
+        pass
     return run
 
 

@@ -39,7 +39,8 @@ from tests.runs import (
     step_at,
     validation_at,
 )
-from wizard.dashboard import PANELS, SLICE_BYTES, DashboardScreen, WatchApp, farewell
+from wizard.dashboard import PANELS, DashboardScreen, WatchApp, farewell
+from wizard.followed import SLICE_BYTES
 from wizard.run_words import describe
 from wizard.widgets.curve import Curve
 from wizard.words import moment
