@@ -261,6 +261,27 @@ def export(
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run folder or its name (default: the latest).")] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="The page to write (default: RUN/report/report.html)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
+) -> None:
+    """Write one HTML page of a run: curves, classes, what is taken for what, the surest mistakes, the recipe."""
+    from engine.run_folder import open_run
+    from wizard.report import write_page
+
+    written = write_page(open_run(run, output), file)
+    if as_json:
+        _print_json(written)
+    else:
+        print(written["path"])
+
+
+@app.command()
 def doctor(
     output: Annotated[Path, typer.Option("--runs", help="The folder that run folders are in.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
