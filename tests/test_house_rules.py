@@ -35,6 +35,7 @@ TORCH_FREE = [
     "engine.control",
     "engine.forecast",
     "engine.hugging_face",
+    "engine.report.charts",
     "engine.run_folder",
     "engine.resume",
     "engine.torchrun",

@@ -1,4 +1,4 @@
-"""What a run's folder says of it, read back: log, recipe, the CSV files of its report. Torch-free."""
+"""What a run's folder says of it, read back: log, recipe, the CSV files of its report."""
 
 from __future__ import annotations
 

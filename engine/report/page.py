@@ -1,4 +1,4 @@
-"""The facts of a run as one HTML page that needs nothing else: no script, no font, nothing from elsewhere. Torch-free.
+"""The facts of a run as one HTML page that needs nothing else: no script, no font, nothing from elsewhere.
 
 It follows the reader's light or dark, folds what is long, and prints.
 """
@@ -6,8 +6,8 @@ It follows the reader's light or dark, folds what is long, and prints.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def _header(facts: Facts) -> str:
     name = facts.run.path.resolve().name
     about = [f"{facts.status}"]
     if started:
-        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(started.t))
+        began = f"{datetime.fromtimestamp(started.t):%Y-%m-%d %H:%M}"
         about += [f"began {began}", f"{started.device}, {started.precision}"]
     model = facts.recipe.model
     about.append(f"{model.recognizer}, {model.backbone}")
