@@ -143,7 +143,7 @@ def test_ticks_are_few_even_and_within(low: float, span: float, most: int) -> No
     gaps = [after - before for before, after in pairwise(found)]
     assert 2 <= len(found) <= most + 2
     assert max(gaps) - min(gaps) <= 1e-6 * max(abs(low), span, 1)
-    assert found[0] <= low + 1e-6 * max(abs(low), 1)
+    assert found[0] <= low + 1e-6 * max(abs(low), span, 1)
 
 
 def test_long_curves_are_thinned_and_keep_their_level() -> None:
