@@ -13,7 +13,7 @@ SECTIONS = {
     "Begin": ("new", "demo", "import", "presets"),
     "Train": ("run", "watch", "runs", "compare", "serve"),
     "Look first": ("check", "weights", "estimate", "lr", "split", "show", "schema", "doctor"),
-    "Use a run": ("test", "predict", "export"),
+    "Use a run": ("test", "predict", "report", "export"),
 }
 
 
