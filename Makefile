@@ -31,11 +31,11 @@ demo: $(STAMP)
 
 test: lint
 	@echo 'All tests that need no GPU. Some train small models: a few minutes.' >&2
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 quick: $(STAMP)
 	@$(BIN)/python -m ruff check --quiet .
-	@$(BIN)/python -m pytest -n $(JOBS) -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/python -m ruff check --quiet .

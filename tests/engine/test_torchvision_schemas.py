@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine import torchvision_schemas
+
 
 def run(code: str, beside: Path | None = None) -> str:
     path = os.pathsep.join(str(place) for place in [beside, *sys.path] if place)
@@ -20,25 +22,9 @@ def run(code: str, beside: Path | None = None) -> str:
 
 
 @pytest.mark.slow
-def test_torchvision_and_torchmetrics_import_and_work() -> None:
-    assert (
-        run(
-            """
-from engine.torchvision_schemas import torchmetrics, torchvision
-import torch
-model = torchvision.models.squeezenet1_1(weights=None).eval()
-accuracy = torchmetrics.classification.MulticlassAccuracy(1000)
-print(model(torch.zeros(1, 3, 64, 64)).shape[1], bool(accuracy))
-"""
-        )
-        == "1000 True"
-    )
-
-
-@pytest.mark.slow
 def test_schemas_that_are_there_are_left_alone() -> None:
     """As beside a matching build, which declares them itself. A second declaration would raise."""
-    if run("from engine import torchvision_schemas\nprint(torchvision_schemas.LIBRARY is None)") == "True":
+    if torchvision_schemas.LIBRARY is None:
         return  # here they do match: nothing was declared
     assert (
         run(
@@ -56,12 +42,21 @@ print(torchvision_schemas.LIBRARY is None, hasattr(torchvision_schemas.torchvisi
 
 
 @pytest.mark.slow
-def test_transformers_is_not_imported_along_with_torchmetrics(tmp_path: Path) -> None:
+def test_both_work_and_transformers_is_not_imported_along(tmp_path: Path) -> None:
     """torchmetrics would, where it is installed: here by a package that ends the process. Nor does anything of ours,
     before a recipe asks for a network of it."""
     (tmp_path / "transformers").mkdir()
     (tmp_path / "transformers" / "__init__.py").write_text("raise SystemExit('imported')")
     (tmp_path / "transformers-9.0.0.dist-info").mkdir()
     (tmp_path / "transformers-9.0.0.dist-info" / "METADATA").write_text("Name: transformers\nVersion: 9.0.0\n")
-    imports = "import sys\nfrom engine.torchvision_schemas import torchmetrics\nimport engine.train\n"
-    assert run(f"{imports}print('transformers' in sys.modules)", beside=tmp_path) == "False"
+    code = """
+import sys
+from engine.torchvision_schemas import torchmetrics, torchvision
+import engine.train
+print("transformers" in sys.modules)
+import torch
+model = torchvision.models.squeezenet1_1(weights=None).eval()
+accuracy = torchmetrics.classification.MulticlassAccuracy(1000)
+print(model(torch.zeros(1, 3, 64, 64)).shape[1], bool(accuracy))
+"""
+    assert run(code, beside=tmp_path).split() == ["False", "1000", "True"]
