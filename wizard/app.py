@@ -67,11 +67,13 @@ class MeasuringGoesOn(Message):
 
 @dataclass(frozen=True)
 class WizardResult:
-    """What came of it. saved: the recipe's path. run: the training that was launched. draft_kept: to go on with."""
+    """What came of it. saved: the recipe's path. run: the training that was launched. draft_kept: to go on with;
+    not_kept: why that could not be."""
 
     saved: Path | None = None
     run: RunFolder | None = None
     draft_kept: bool = False
+    not_kept: str = ""
 
 
 def run_wizard(
@@ -191,6 +193,7 @@ class WizardScreen(Screen[None]):
         self._aside: SavedDraft | None = None  # what Ctrl+R put away
         self.left: set[str] = set()  # steps that were looked at and left
         self.insisted: set[str] = set()  # steps that one tried to leave with something missing
+        self._not_kept = ""  # why the draft could not be kept, the last time it was tried
         self.changed = False  # since the draft was restored or the recipe saved
         self.launched: RunFolder | None = None
         self._offers: tuple[str, bool, bool] | None = None  # what the footer was made for
@@ -209,7 +212,8 @@ class WizardScreen(Screen[None]):
     def result(self) -> WizardResult:
         """What came of it so far."""
         saved = self.draft.written[0] if self.draft.written else None
-        return WizardResult(saved, self.launched, draft_kept=self.changed or (saved is None and bool(self.restored)))
+        is_open = self.changed or (saved is None and bool(self.restored))
+        return WizardResult(saved, self.launched, is_open and not self._not_kept, self._not_kept if is_open else "")
 
     # --- what is on the screen ----------------------------------------------------------------------------------------
 
@@ -360,7 +364,12 @@ class WizardScreen(Screen[None]):
             try:
                 keep_draft(self._kept)
             except OSError as error:
-                self.notify(f"The draft cannot be kept: {error.strerror}.", severity="warning", markup=False)
+                sentence = f"The draft cannot be kept: {error.strerror}."
+                if sentence != self._not_kept:
+                    self.notify(sentence, severity="warning", markup=False)
+                self._not_kept = sentence
+            else:
+                self._not_kept = ""
 
     def on_unmount(self) -> None:
         self.close_contact_sheet()

@@ -18,7 +18,7 @@ from engine.errors import ExitCode, FtwizError, RecipeError
 from wizard.sections import Sections
 
 if TYPE_CHECKING:
-    from engine.run_folder import RunFolder
+    pass
 
 app = typer.Typer(
     name="ftwiz",
@@ -99,9 +99,12 @@ def new(
         print(result.saved)
         _say(f"Wrote {result.saved}. Train with: ftwiz run {quoted(result.saved)}" if not result.run else "")
     if result.run:
-        _say_where(result.run)
+        from wizard.dashboard import farewell
+
+        _say(farewell(result.run))
     if result.draft_kept:
         _say("Your draft is kept; `ftwiz new` goes on with it.")
+    _say(result.not_kept)
 
 
 @app.command()
@@ -523,12 +526,6 @@ def _overrides(sets: list[str] | None) -> dict[str, Any]:
     from engine.recipe import parse_override
 
     return dict(parse_override(text) for text in sets or [])
-
-
-def _say_where(run: RunFolder) -> None:
-    from wizard.words import quoted
-
-    _say(f"The run goes on in {run.path}. Come back with: ftwiz watch {quoted(run.path)}")
 
 
 def _say(text: str) -> None:

@@ -32,6 +32,7 @@ from wizard.inference import (
     recipe_of_run,
     run_folder_of,
 )
+from wizard.pasted import as_path
 from wizard.recipe_text import HEADER, recipe_text
 from wizard.starts import OWN, SCRATCH, nearest_preset, preset_recipe, start_keys, start_title
 
@@ -45,6 +46,7 @@ LOCATION = (
     "group_pattern", "first_label", "quarantine",
     "filename_template", "start_index", "with_offset", "frame_counts",
 )  # fmt: skip
+PATHS = ("data", "annotations", "source")  # that are often dropped on the terminal
 SIZES = ("short_side", "frame_size")  # of the frames that a network was trained on
 
 
@@ -112,7 +114,7 @@ class Draft:
 
     def give(self, key: str, text: str) -> None:
         """Answer in the words of an input field; an empty text goes back to the inferred answer."""
-        text = text.strip()
+        text = as_path(text) if key in PATHS else text.strip()
         if key == "data" and text != self.given.get("data"):
             for of_other_data in FRAMES:
                 self.given.pop(of_other_data, None)

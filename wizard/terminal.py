@@ -73,7 +73,8 @@ class StudioApp(App[ReturnType]):
     VERTICAL_BREAKPOINTS = [(0, SHORT), (35, TALL)]  # noqa: RUF012
     TITLE = "ftwiz"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+p", "command_palette", "Menu", show=False, priority=True, tooltip="Look for a command")
+        Binding("ctrl+p", "command_palette", "Menu", show=False, priority=True, tooltip="Look for a command"),
+        Binding("ctrl+z", "suspend_process", "To the shell", show=False, tooltip="To the shell; fg comes back"),
     ]
 
     def __init__(self) -> None:

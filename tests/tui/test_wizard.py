@@ -735,3 +735,16 @@ async def test_nobody_waits_for_a_check_when_leaving(work: Path) -> None:
     async with WizardApp(work / "filmed", checks=True).run_test(size=SMALL) as pilot:
         await until(pilot, lambda: any(worker.group == "check" for worker in wizard(pilot).workers))
         await pilot.press("ctrl+q")
+
+
+async def test_a_draft_that_cannot_be_kept_is_not_promised(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file lies where the folder of drafts would be."""
+    (work / "state").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(work / "state"))
+    app = WizardApp(Path("moves"))
+    async with app.run_test(size=SMALL) as pilot:
+        await found(pilot)
+        await pilot.press("ctrl+n", "end", "5")
+        await until(pilot, lambda: wizard(pilot).result.not_kept)
+    assert not app.wizard.result.draft_kept
+    assert app.wizard.result.not_kept.startswith("The draft cannot be kept: ")

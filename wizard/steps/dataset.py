@@ -85,10 +85,15 @@ class DatasetStep(Step):
         return Field(question)
 
     def show_rest(self, draft: Draft) -> None:
-        found = self.query_one("#found", Words)
-        found.say(self._finding(draft))
-        self.query_one("#remarks", Words).say("\n".join(self._remarks(draft)))
-        self.query_one("#problems", Words).say(self._problems(draft))
+        said = {
+            "#found": self._finding(draft),
+            "#remarks": Content("\n".join(self._remarks(draft))),
+            "#problems": self._problems(draft),
+        }
+        for where, text in said.items():
+            words = self.query_one(where, Words)
+            words.say(text)
+            words.display = bool(text)  # nothing to say takes no line
         self._show_glimpse(draft)
         counts = class_counts(draft)
         bars, legend = self.query_one(ClassBars), self.query_one("#legend", Words)

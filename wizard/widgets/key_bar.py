@@ -11,6 +11,7 @@ class KeyBar(Footer):
     """Textual's footer, which has one row and cuts off what does not fit."""
 
     DEFAULT_CSS = """
+    KeyBar.-compact FooterKey.-command-palette { margin-right: 0; padding-right: 1; }
     KeyBar.-rows { layout: grid; height: auto; grid-rows: 1; grid-columns: auto; grid-gutter: 0 1; }
     KeyBar.-rows FooterKey { margin-right: 0; }
     """
