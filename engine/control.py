@@ -104,16 +104,17 @@ class Signals:
     def _leave_at_the_second(self) -> None:
         """In a thread, which Python tells of each signal at once; a handler has to wait until the main thread is back
         from decoding a file that never ends."""
-        is_first = True
+        first = ""
         with self._ear as ear:
-            while numbers := set(ear.recv(64)):
-                if not is_first and signal.SIGINT in numbers:
-                    self._leave()
-                if is_first and numbers & set(_SIGNALS):
-                    is_first = False
+            while numbers := ear.recv(64):
+                if first and signal.SIGINT in numbers:
+                    self._leave(first)
+                if not first and (known := [number for number in numbers if number in _SIGNALS]):
+                    first = signal.Signals(known[0]).name
                     _forget_echoes(ear)
 
-    def _leave(self) -> None:
+    def _leave(self, first: str) -> None:
+        self.came = self.came or first  # where the main thread never came back to be told
         try:
             self.on_leave()
         finally:

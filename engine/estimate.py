@@ -287,8 +287,8 @@ def _notes(training: Training, asked: int, gpus: int) -> tuple[str, ...]:
     notes = []
     if gpus > 1:
         notes.append(
-            f"Measured on one GPU. The {gpus} of [run] gpus share each batch, so that steps take as little as a "
-            f"{gpus}th of this, if the clips are decoded that fast."
+            f"Measured on one device. The {gpus} of [run] gpus share each batch, so that a step may take as little as "
+            f"1/{gpus} of this, where the clips are decoded that fast."
         )
     if training.micro_batch_size < asked:
         notes.append(

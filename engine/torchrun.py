@@ -98,6 +98,7 @@ def _wait(torchrun: subprocess.Popen[bytes], ranks: Path, signals: Signals) -> b
 
 
 def _tell_the_first(ranks: Path, number: int) -> bool:
+    """Whether it is there to be told; 0 tells it nothing."""
     try:
         os.kill(int((ranks / "0").read_text(encoding="ascii")), number)
     except (OSError, ValueError):
@@ -167,18 +168,29 @@ def _lost(run: RunFolder, gpus: int, reason: tuple[str, int]) -> ExitCode:
 
 
 def begin(ranks: Path, run: RunFolder) -> bool:
-    """Say which process this is, and end with the one that started all: nobody else would tell these to stop. Returns
-    whether it is the first one, which torchrun says."""
+    """Say which process this is, and end where others do who could not tell. Returns whether it is the first one, which
+    torchrun says."""
     rank = os.environ["RANK"]
     write_text(ranks / rank, str(os.getpid()))
-    threading.Thread(target=_end_with, args=(run, run.pid()), daemon=True).start()
+    threading.Thread(target=_end_with_the_starter, args=(run, run.pid()), daemon=True).start()
+    if rank != "0":
+        threading.Thread(target=_end_with_the_first, args=(ranks,), daemon=True).start()
     return rank == "0"
 
 
-def _end_with(run: RunFolder, starter: int | None) -> None:
+def _end_with_the_starter(run: RunFolder, starter: int | None) -> None:
+    """A process that was killed ends nobody. Who goes on with the run must not find others at work on it."""
     while run.pid() == starter and run.is_alive():
         time.sleep(1)
     os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _end_with_the_first(ranks: Path) -> None:
+    """gloo tells of a connection that is closed, but not in every state that it may be in."""
+    while not (ranks / "0").exists() or _tell_the_first(ranks, 0):
+        time.sleep(1)
+    time.sleep(_SECONDS_TO_DIE)
+    os._exit(ExitCode.OK)
 
 
 def fail(ranks: Path, text: str, code: ExitCode) -> None:

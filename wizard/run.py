@@ -24,6 +24,7 @@ from engine.learning_rate import lr_arithmetic
 from engine.recipe import Recipe, load_recipe, save_recipe, with_absolute_paths
 from engine.resume import asked_recipe, changes, may_change, told
 from engine.run_folder import LAST, RunFolder, create_run_folder, find_runs
+from engine.torchrun import require_a_clip_for_each
 from engine.tracking import require_packages
 from engine.weights.sources import locate
 from wizard.launch import start_engine
@@ -37,6 +38,7 @@ def prepare(source: str, run_dir: Path | None, overrides: Mapping[str, Any]) -> 
     recipe = _named(source, overrides)
     require_packages(recipe.run.trackers)
     require_library(recipe.model.recognizer)
+    require_a_clip_for_each(recipe)
     read_dataset(recipe)
     _check_local_weights(recipe)
     return create_run_folder(recipe, run_dir, datetime.now())
@@ -98,6 +100,7 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
     """What a run would do, in a few lines, without touching anything (`ftwiz run --dry-run`)."""
     recipe = _named(source, overrides)
     require_library(recipe.model.recognizer)
+    require_a_clip_for_each(recipe)
     clips = read_dataset(recipe)
     _check_local_weights(recipe)
     schedule = recipe.schedule
@@ -110,10 +113,18 @@ def plan(source: str, overrides: Mapping[str, Any]) -> str:
         f"dataset   {len(clips.train)} training and {count(len(clips.val), 'validation clip')}",
         f"schedule  {count(schedule.epochs, 'epoch')}{steps}, {lr_arithmetic(schedule)}",
         f"weights   from {start}",
+        *_shared_by(recipe),
         *clips.notes,
         *mirror_note(recipe, clips.classes),
     ]
     return "\n".join(lines)
+
+
+def _shared_by(recipe: Recipe) -> list[str]:
+    if recipe.run.gpus == 1:
+        return []
+    what = "processes" if recipe.run.device == "cpu" else "GPUs"
+    return [f"run       {recipe.run.gpus} {what} share each batch"]
 
 
 def measure(run: RunFolder, as_json: bool) -> int:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from engine.recipe import Recipe, load_recipe
 from engine.run_folder import RunFolder, create_run_folder
 from engine.torchrun import require_a_clip_for_each
 from tests.clips import make_dataset, write_recipe
-from tests.engine.test_resume import Watched, assert_same, events_of, left_by
+from tests.engine.test_resume import Watched, assert_same, events_of, left_by, until_silent
 from tests.engines import Engine, Engines, engines, until
 from tests.runs import claimed_by_a_process
 
@@ -193,6 +194,23 @@ def test_words_are_said_to_both(tmp_path: Path, videos: Path, engines: Engines) 
     assert load_checkpoint(run.checkpoints / "last.pt")["step"] == paused_at
 
 
+def test_a_second_sigint_leaves_one_that_hangs(tmp_path: Path, videos: Path, engines: Engines) -> None:
+    run = new_run(tmp_path, videos, OWN, gpus=2, schedule__epochs=500)
+    first, second = engines.start_two(run)
+    assert Watched(run, first).waits_for(CheckpointSaved, 2)
+    second.send("SIGSTOP")
+    until_silent(run)
+    first.send("SIGINT")
+    time.sleep(1)
+    assert first.poll() is None, "the first one waits for the step"
+    first.send("SIGINT")
+    assert first.wait(10) == 130
+    (interrupted,) = events_of(run, RunInterrupted)
+    assert (interrupted.signal, interrupted.checkpoint) == ("SIGINT", "checkpoints/last.pt")
+    second.send("SIGCONT")
+    assert second.wait() == 0
+
+
 # --- what goes wrong in one of them -----------------------------------------------------------------------------------
 
 SECOND_IS_SHORT_OF_MEMORY = """
@@ -274,7 +292,8 @@ def test_under_torchrun(tmp_path: Path, videos: Path) -> None:
     def started(*more: str) -> subprocess.Popen[str]:
         seen = len(events_of(run, Step))
         process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
-        until(lambda: len(events_of(run, Step)) > seen + 1 or process.poll() is not None)
+        while len(events_of(run, Step)) < seen + 2 and process.poll() is None:
+            time.sleep(0.2)  # as long as four processes start, nothing is to keep them from it
         assert run.status(run.state()) == "running"
         assert len(processes_of(run)) == 4, "the one that is claimed, torchrun, and two that train"
         return process
