@@ -6,15 +6,14 @@ import json
 import math
 
 from engine.atomic import write_text
-from engine.checkpoint import load_best, weights_in
 from engine.dataset.formats import read_clips
 from engine.dataset.formats.classes import require_kind_of_labels
 from engine.device import choose_device
 from engine.errors import DataError
 from engine.evaluation import Metrics, evaluate, write_report
-from engine.model import build_model
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder
+from engine.trained import load_trained
 
 # null where it says nothing of a dataset of this kind: accuracies of one class a clip, or precisions of several.
 _MEASURED = ("loss", "top1", "top5", "mean_class_accuracy", "sample_map", "mean_average_precision")
@@ -30,10 +29,8 @@ def test_run(run: RunFolder) -> Metrics:
     if not clips.val:
         raise DataError(f"{recipe.dataset.root}: there are no validation clips to test on.")
     require_kind_of_labels(clips, recipe.head.multi_label, recipe.dataset.root)
-    checkpoint = load_best(run)
-    model = build_model(recipe)
-    model.load_state_dict(weights_in(checkpoint))
-    model.to(choose_device(recipe.run.device))
+    trained = load_trained(run)
+    model = trained.model.to(choose_device(recipe.run.device))
 
     metrics = evaluate(model, clips.val, recipe, test_views=True, workers=int(recipe.run.workers))
     if not metrics.predictions:
@@ -49,7 +46,7 @@ def test_run(run: RunFolder) -> Metrics:
         "crops": recipe.run.test_crops,
         "frame_size": recipe.dataset_at_test_time.frame_size,
         "average_clips": recipe.run.average_clips,
-        "epochs_trained": checkpoint["epoch"] - 1,
+        "epochs_trained": trained.epochs,
     }
     with run.writing("The report of the test"):
         write_report(folder, metrics, clips.val, clips.classes)

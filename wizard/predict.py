@@ -144,14 +144,15 @@ def _tell(reasons: dict[str, str]) -> None:
 
 def _found(asked: Sequence[str], said: Said) -> list[str]:
     """The videos and folders of frames that are meant, each once; what means none gets a reason."""
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}  # by where it lies, however it is written
     for text in asked:
         for path in _listed(text) if text == "-" or text.lower().endswith(LISTS) else [text]:
             below = _below(path)
             if not below:
                 said.reasons[path] = "there is no video in it" if os.path.isdir(path) else "it does not exist"
-            found |= dict.fromkeys(below)
-    return list(found)
+            for place in below:
+                found.setdefault(os.path.abspath(place), place)
+    return list(found.values())
 
 
 def _listed(path: str) -> Iterator[str]:
@@ -233,16 +234,27 @@ def as_table(said: Said, width: int | None) -> Rows:
         found = said.likeliest(names[0]) or [said.best(names[0])]
         return ["CLASS", "PROBABILITY"], [[printable(of), percent(share)] for of, share in found]
     header = ["VIDEO", "CLASSES"] if said.several else ["VIDEO", "CLASS", "PROBABILITY", "NEXT"]
-    rows = [[printable(name), *(_several(said, name) if said.several else _one(said, name))] for name in names]
-    if width is not None and rows:
-        others = sum(max(cell_len(row[column]) for row in [header, *rows]) + 2 for column in range(1, len(header)))
-        rows = [[_cut_left(row[0], max(NARROWEST_NAME, width - others)), *row[1:]] for row in rows]
-    return header, rows
+    for others in (2, 1, 0):
+        rows = [
+            [printable(name), *(_several(said, name) if said.several else _one(said, name, others))] for name in names
+        ]
+        room = None if width is None else width - _width_of([row[1:] for row in [header, *rows]])
+        if room is None or room >= NARROWEST_NAME:
+            break
+    if room is None:
+        return header, rows
+    return header, [[_cut_left(row[0], max(NARROWEST_NAME, room)), *row[1:]] for row in rows]
 
 
-def _one(said: Said, name: str) -> list[str]:
-    (best, share), *others = said.likeliest(name)
-    return [printable(best), percent(share), ", ".join(f"{printable(of)} {percent(part)}" for of, part in others[:2])]
+def _width_of(rows: Sequence[Sequence[str]]) -> int:
+    """Of the columns and the gaps before them."""
+    return sum(max(map(cell_len, column)) + 2 for column in zip(*rows, strict=True))
+
+
+def _one(said: Said, name: str, others: int) -> list[str]:
+    (best, share), *following = said.likeliest(name)
+    following = following[:others]
+    return [printable(best), percent(share), ", ".join(f"{printable(of)} {percent(part)}" for of, part in following)]
 
 
 def _several(said: Said, name: str) -> list[str]:

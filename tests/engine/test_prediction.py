@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.cells import cell_len
 
 from engine import build_model, load_recipe, load_weights, predict
 from engine.dataset.clips import Clip
@@ -184,9 +185,15 @@ def test_of_several_classes_all_over_the_threshold_are_named() -> None:
 
 
 def test_a_narrow_terminal_keeps_the_end_of_a_path() -> None:
-    said = Said(RunFolder(Path("runs/x")), Asked(), {"classes": ["a", "b"], "multi_label": False})
-    said.probabilities = {f"{'folder/' * 20}{number}.mp4": [0.25, 0.75] for number in range(2)}
-    header, rows = as_table(said, 80)
+    begun = {"classes": ["drifts down and then left", "drifts up", "waits"], "multi_label": False}
+    said = Said(RunFolder(Path("runs/x")), Asked(), begun)
+    said.probabilities = {f"{'folder/' * 20}{number}.mp4": [0.6, 0.25, 0.15] for number in range(2)}
+    header, rows = as_table(said, 120)
     assert header == ["VIDEO", "CLASS", "PROBABILITY", "NEXT"]
-    assert rows[1][0].startswith("…") and rows[1][0].endswith("/1.mp4") and rows[1][1:] == ["b", "75.0 %", "a 25.0 %"]
-    assert all(sum(map(len, row)) + 6 <= 80 for row in rows)
+    assert rows[1][0].startswith("…") and rows[1][0].endswith("/1.mp4") and cell_len(rows[1][0]) >= 20
+    assert rows[1][1:] == ["drifts down and then left", "60.0 %", "drifts up 25.0 %, waits 15.0 %"]
+    for width, following in ((80, "drifts up 25.0 %"), (72, "")):
+        header, rows = as_table(said, width)
+        assert rows[0][3] == following, "what comes next is left out before anything is cut"
+        widths = [max(cell_len(row[column]) for row in [header, *rows]) for column in range(4)]
+        assert sum(widths) + 6 <= width and widths[0] >= 20
