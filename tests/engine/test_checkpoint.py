@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,26 +130,25 @@ def test_a_write_that_fails_leaves_the_old_one(run: RunFolder) -> None:
     assert step_in(run) == 1 and files(run.checkpoints) == ["last.pt"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a limit on the size of files")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, and a limit on the size of files")
 @pytest.mark.parametrize("limit", [300, 20_000, 39_000])
 def test_a_write_that_fails_at_any_byte_says_why(run: RunFolder, limit: int) -> None:
     """torch.save answers a failed write with "unexpected pos 1024 vs 918"; what a person needs is the reason."""
     save(run, 1)
-    code = """
-import resource, sys, torch
-from pathlib import Path
-from engine.checkpoint import save_checkpoint
-from engine.recipe import Recipe
-from engine.run_folder import RunFolder
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    save_checkpoint(RunFolder(Path(sys.argv[1])), {"step": 2, "a": torch.zeros(5000), "b": torch.zeros(5000)}, Recipe())
-except OSError as error:
-    print(error.strerror)
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(run.path), str(limit)], capture_output=True, text=True)
-    assert done.stdout == "File too large\n", done.stderr
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as one_process:
+        assert one_process.submit(_save_in_small_files, run, limit).result() == "File too large"
     assert step_in(run) == 1 and files(run.checkpoints) == ["last.pt"]
+
+
+def _save_in_small_files(run: RunFolder, limit: int) -> str:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save_checkpoint(run, {"step": 2, "a": torch.zeros(5000), "b": torch.zeros(5000)}, Recipe())
+    except OSError as error:
+        return error.strerror or ""
+    return "nothing failed"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from engine.loss import OneOfTheClasses
 from engine.recipe import load_recipe
 from tests.clips import make_dataset
 from tests.engine.test_train import events_of, model_hash, new_run, train
+from tests.engines import engines
 
 RETRIES = "retries_at_half_lr = 3\nepochs = 3"  # of three steps each
 
@@ -120,8 +120,7 @@ def test_a_resumed_run_keeps_the_halved_rate(tmp_path: Path, videos: Path, monke
     assert len(events_of(whole, WentBack)) == 1
     monkeypatch.undo()
 
-    process = subprocess.run([sys.executable, "-c", _UNTIL_AFTER_THE_RETRY, str(cut.path)], check=False, timeout=120)
-    assert process.returncode == -9
+    assert engines().start(cut, first_of_all=_UNTIL_AFTER_THE_RETRY).wait() == -signal.SIGKILL
     assert len(events_of(cut, WentBack)) == 1 and events_of(cut, Step)[-1].step == 5
     train(cut, resume=True)
     assert events_of(cut, RunStarted)[-1].lr == 0.005
@@ -133,12 +132,9 @@ def test_a_resumed_run_keeps_the_halved_rate(tmp_path: Path, videos: Path, monke
 
 
 _UNTIL_AFTER_THE_RETRY = """
-import os, signal, sys
-from pathlib import Path
+import os, signal
 import pytest
 from engine.events import EventLog, Step, WentBack
-from engine.recipe import load_recipe
-from engine.train import fit
 from tests.engine.test_divergence import spoil
 spoil(pytest.MonkeyPatch(), 5)
 went_back = False
@@ -150,6 +146,4 @@ def write_and_die(self, kind, **fields):
     if went_back and kind is Step and fields["step"] == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 EventLog.write = write_and_die
-run = Path(sys.argv[1])
-fit(load_recipe(run / "recipe.toml"), run)
 """

@@ -22,8 +22,10 @@ from engine.dataset.sampling import frames_at_test_time, training_frames, valida
 from engine.errors import DataError, RecipeError, WeightsError
 from engine.model import build_model
 from engine.recipe import Model, Recipe, Run, load_recipe, recipe_from
+from engine.run_folder import RunFolder
 from engine.weights.load import load_weights
 from tests.engine.weights.mmaction_names import mmaction_state
+from tests.engines import engines
 from tests.frames import write_flow, write_frames
 from tests.layouts import train_as
 from tests.videos import make_video
@@ -240,8 +242,8 @@ def test_flow_trains(recognizer: str, tmp_path: Path) -> None:
     (run,) = (tmp_path / "runs").iterdir()
     assert 'filename_template = "flow_{}_{:05}.jpg"' in (run / "recipe.toml").read_text()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert engines().start(RunFolder(run), "--test").wait() == 0
     for command in (
-        ["test", str(run)],
         ["show", str(run / "recipe.toml")],
         ["run", str(run / "recipe.toml"), "--dry-run"],
     ):
