@@ -20,7 +20,7 @@ from wizard.draft import Draft
 from wizard.hints import hints, misfit, order_matters
 from wizard.machine import Machine, this_machine
 from wizard.offers import COLUMNS, Offer, families, matching, model_offers, offer_of, published_offers
-from wizard.starts import OWN, SCRATCH
+from wizard.starts import OWN, SCRATCH, start_title
 from wizard.steps.step import Step
 from wizard.widgets.choice import Choice
 from wizard.widgets.family import Family
@@ -190,7 +190,7 @@ class WeightsStep(Step):
             said = "Suggested, and your choice. " if answer.given else "Suggested. "
             return Content.assemble((said, "bold"), fitting.why)
         reason = misfit(offer, draft, self.machine)
-        suggestion = f"The suggestion was: {offer_of(str(fitting.value)).name}."
+        suggestion = f"The suggestion was: {start_title(str(fitting.value))}."
         return Content.assemble(("Your choice. ", "bold"), f"{reason} " if reason else "", suggestion)
 
     def first_focus(self) -> Widget | None:

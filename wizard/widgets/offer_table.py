@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import DataTable
 
@@ -29,7 +28,7 @@ SHOWN_IN_ORDER = ("model", "preset", "trained_on", "top1", "size", "gflops", "pa
 RIGHT = ("top1", "size", "gflops", "parameters")
 
 
-class OfferTable(DataTable[Content]):
+class OfferTable(DataTable[Text]):
     """The row under the cursor is the choice. Rows that do not fit the data are dim."""
 
     DEFAULT_CSS = """
@@ -161,11 +160,11 @@ class OfferTable(DataTable[Content]):
                     self.update_cell(offer.preset, key, cell)
         self._marked = self._chosen
 
-    def _cells(self, offer: Offer, widths: dict[str, int]) -> list[Content]:
+    def _cells(self, offer: Offer, widths: dict[str, int]) -> list[Text]:
         chosen = offer.preset == self._chosen
-        style = "bold" if chosen else "$foreground 50%" if offer.preset in self._unfit else ""
+        style = "bold" if chosen else "dim" if offer.preset in self._unfit else ""
         texts = ["●" if chosen else "○", *(_aligned(key, _cell(key, offer), width) for key, width in widths.items())]
-        return [Content.styled(text, style) for text in texts]
+        return [Text(text, style, no_wrap=True) for text in texts]
 
     def _widths(self, width: int) -> dict[str, int]:
         """The columns that there is room for, in the order they are shown, and the width of each."""
