@@ -74,8 +74,9 @@ class FromPixels(nn.Module):
         return self.network(normalise(frames, self._model))
 
 
-def description_of(trained: Trained) -> dict[str, Any]:
-    """What somebody needs to know who has nothing but the file."""
+def description_of(trained: Trained, any_batch: bool = True) -> dict[str, Any]:
+    """What somebody needs to know who has nothing but the file. any_batch: as in `Exported`."""
+    clips = "batch" if any_batch else 1
     recipe = trained.recipe
     model, dataset, several = recipe.model, recipe.dataset_at_test_time, recipe.head.multi_label
     rgb = model.modality == "rgb"
@@ -87,7 +88,7 @@ def description_of(trained: Trained) -> dict[str, Any]:
         "input": {
             "name": INPUT,
             "type": "uint8",
-            "shape": ["batch", model.frames, model.channels, dataset.frame_size, dataset.frame_size],
+            "shape": [clips, model.frames, model.channels, dataset.frame_size, dataset.frame_size],
             "meaning": "RGB, 0 to 255"
             if rgb
             else "optical flow as grey images, the channels x, y, x, y, … of pairs in a row",
@@ -103,7 +104,7 @@ def description_of(trained: Trained) -> dict[str, Any]:
         },
         "output": {
             "name": OUTPUT,
-            "shape": ["batch", len(trained.classes)],
+            "shape": [clips, len(trained.classes)],
             "probabilities": "sigmoid of each score" if several else "softmax over the scores",
         },
     }
@@ -161,7 +162,7 @@ def _write_network(
     trained: Trained,
     path: Path,
     kind: str,
-    save: Callable[[torch.export.ExportedProgram, Trained, Path], None],
+    save: Callable[[torch.export.ExportedProgram, dict[str, str], Path], None],
     load: Callable[[Path], Run] | None,
 ) -> Exported:
     """For any number of clips at once; where the network does not go for that, for one."""
@@ -173,7 +174,7 @@ def _write_network(
         try:
             with _quiet(), torch.no_grad():
                 program = torch.export.export(network, (example,), dynamic_shapes=({0: clips},))
-                save(program, trained, path)
+                save(program, _texts(trained, any_batch), path)
                 difference = None if load is None else _difference(network, load(path), trained, any_batch)
         except OSError:
             raise
@@ -190,23 +191,23 @@ def _write_network(
     )
 
 
-def _save_pt2(program: torch.export.ExportedProgram, trained: Trained, path: Path) -> None:
-    torch.export.save(program, path, extra_files={f"{name}.txt": text for name, text in _texts(trained).items()})
+def _save_pt2(program: torch.export.ExportedProgram, texts: dict[str, str], path: Path) -> None:
+    torch.export.save(program, path, extra_files={f"{name}.txt": text for name, text in texts.items()})
 
 
-def _save_onnx(program: torch.export.ExportedProgram, trained: Trained, path: Path) -> None:
+def _save_onnx(program: torch.export.ExportedProgram, texts: dict[str, str], path: Path) -> None:
     made = torch.onnx.export(program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], verbose=False)
     assert made is not None
     clips = made.model.graph.inputs[0].shape[0]
     if not isinstance(clips, int) and hasattr(made, "rename_axes"):  # torch 2.12 and later
         made.rename_axes({clips: "batch"})
-    made.model.metadata_props.update(_texts(trained))
+    made.model.metadata_props.update(texts)
     made.save(path)
 
 
-def _texts(trained: Trained) -> dict[str, str]:
+def _texts(trained: Trained, any_batch: bool = True) -> dict[str, str]:
     """What a file of any format carries beside its numbers."""
-    description = description_of(trained)
+    description = description_of(trained, any_batch)
     return {
         "classes": json.dumps(description["classes"], ensure_ascii=False),
         "ftwiz": json.dumps(description, ensure_ascii=False),
@@ -272,7 +273,7 @@ def _fulfil(run: RunFolder, checkpoint: str, kind: str, path: Path) -> None:
             "bytes": path.stat().st_size,
             "difference": exported.difference,
             "any_batch": exported.any_batch,
-            "description": description_of(trained),
+            "description": description_of(trained, exported.any_batch),
         }
     )
 

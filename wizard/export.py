@@ -64,8 +64,7 @@ def in_words(exported: dict[str, Any], kind: str) -> Iterator[str]:
         yield f"{made_of}, {size}: the weights as build_model names them, with classes and recipe; {tensors}."
         yield f'Start another training from it: load_from = "{exported["path"]}" under [weights].'
         return
-    clips, *frames = description["input"]["shape"]
-    shape = " × ".join(map(str, [clips if exported["any_batch"] else 1, *frames]))
+    shape = " × ".join(map(str, description["input"]["shape"]))
     preparation = description["preprocessing"]
     yield f"{made_of}, {size}. Classes, preprocessing and recipe are in its metadata."
     yield (

@@ -117,6 +117,27 @@ class Choosy(nn.Module):
         return self.network(frames) if frames.mean() > 0 else -self.network(frames)
 
 
+class OneAtATime(nn.Module):
+    """Counts the clips while it is written down, so the file is for that many."""
+
+    def __init__(self, network: Recognizer):
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.network(frames[clip : clip + 1]) for clip in range(int(frames.shape[0]))])
+
+
+def test_a_network_for_one_clip_at_a_time_says_so(trained: RunFolder, tmp_path: Path) -> None:
+    best = load_trained(trained)
+    exported = export(with_network(best, OneAtATime(best.model)), "pt2", tmp_path / "best.pt2")
+    assert not exported.any_batch and exported.difference is not None
+    texts = {"ftwiz.txt": ""}
+    torch.export.load(exported.path, extra_files=texts)
+    description = json.loads(texts["ftwiz.txt"])
+    assert (description["input"]["shape"][0], description["output"]["shape"]) == (1, [1, 3])
+
+
 @pytest.mark.parametrize(
     "kind, why",
     [(Moody, "gives other scores than the network"), (Choosy, r"tsn with squeezenet1_1 cannot be written")],
