@@ -19,6 +19,7 @@ from engine.errors import RecipeError
 
 NARROW, WIDE, EXTRA_WIDE = "-narrow", "-wide", "-xwide"
 SHORT, TALL = "-short", "-tall"
+TERMINAL_PAUSE = 2.0  # seconds between two looks at whether the terminal is still there
 
 DARK = Theme(
     name="ftwiz-dark",
@@ -92,6 +93,18 @@ class StudioApp(App[ReturnType]):
             loop = asyncio.get_running_loop()
             for name in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(name, self.exit)
+            self.set_interval(TERMINAL_PAUSE, self._leave_with_the_terminal)
+
+    def _leave_with_the_terminal(self) -> None:
+        """It may go without a SIGHUP (nohup, setsid), and Textual would look for keys for ever, with a whole core."""
+        import termios  # which Windows lacks
+
+        stdin = sys.__stdin__
+        if stdin and "TEXTUAL_DRIVER" not in os.environ:
+            try:
+                termios.tcgetattr(stdin)
+            except termios.error:
+                self.exit()
 
     def _show_keys(self, screen: Screen[Any]) -> None:
         from wizard.widgets.keys import KeysScreen

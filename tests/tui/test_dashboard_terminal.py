@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 
 import pexpect
@@ -63,6 +65,23 @@ def test_a_signal_restores_the_terminal(watched, name):
     child.kill(getattr(signal, name))
     child.expect(re.escape("\x1b[?1049l"))
     child.expect(pexpect.EOF)
+
+
+def test_a_terminal_that_goes_without_a_signal_takes_the_dashboard_along(tmp_path):
+    run = make_run(tmp_path / "run", history(140, started()))
+    terminal, its_end = pty.openpty()
+    code = [sys.executable, "-c", WATCH, str(run.path)]
+    # Its own session, whose terminal this is not: nobody tells it that the terminal is closed.
+    with subprocess.Popen(code, stdin=its_end, stdout=its_end, stderr=its_end, start_new_session=True) as process:
+        os.close(its_end)
+        drawn = b""
+        while b"Smooth" not in drawn:
+            drawn += os.read(terminal, 65536)
+        os.close(terminal)
+        try:
+            process.wait(timeout=60)  # else it would look for keys for ever
+        finally:
+            process.kill()
 
 
 def test_a_signal_restores_the_terminal_from_beneath_a_question(watched):
