@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.atomic import write_text
-from engine.control import Signals, signals_kept
+from engine.control import InterruptedEarly, Signals, signals_kept
 from engine.errors import ExitCode, RecipeError
 from engine.events import Event, EventLog, LogReader, RunFailed, RunFinished, RunInterrupted
 from engine.recipe import Recipe
@@ -50,7 +50,10 @@ def require_a_clip_for_each(recipe: Recipe) -> None:
 
 
 def train_with_torchrun(run: RunFolder, resume: bool, gpus: int, signals: Signals) -> ExitCode:
-    """Train in so many processes, and stay until the last one has ended. The run's log says how it went, too."""
+    """Train in so many processes, and stay until the last one has ended. The run's log says how it went, too.
+
+    Raises InterruptedEarly where a signal came before there was a process to hear it.
+    """
     log = LogReader(run.events)
     log.offset = run.events.stat().st_size if run.events.exists() else 0
     signals.are_held = True
@@ -64,6 +67,9 @@ def train_with_torchrun(run: RunFolder, resume: bool, gpus: int, signals: Signal
         reason = _reason(ranks)
     ended = [event for event in log.read() if isinstance(event, RunFinished | RunFailed | RunInterrupted)]
     code = _outcome(run, ended[-1] if ended else None, told)
+    if code is None and signals.came and not told:
+        signals.are_held = False
+        raise InterruptedEarly(signals.came)
     return _lost(run, gpus, reason) if code is None else code
 
 
@@ -85,12 +91,14 @@ def _environment(gpus: int) -> Mapping[str, str]:
 
 
 def _wait(torchrun: subprocess.Popen[bytes], ranks: Path, signals: Signals) -> bool:
-    """Until torchrun ends. The first signal goes to the first process, once that is there; returns whether it did."""
+    """Until torchrun ends. The first signal goes to the first process; returns whether one did."""
     told, failed_since = False, 0.0
     while torchrun.poll() is None:
         time.sleep(_POLL_SECONDS)
         if signals.came and not told:
             told = _tell_the_first(ranks, getattr(signal, signals.came))
+            if not told:
+                torchrun.kill()  # nothing has begun
         failed_since += _POLL_SECONDS if (ranks / _FAILED).exists() else 0
         if failed_since > _SECONDS_TO_NOTICE:
             torchrun.kill()

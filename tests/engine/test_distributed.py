@@ -37,6 +37,7 @@ from tests.clips import make_dataset, write_recipe
 from tests.engine.test_resume import Watched, assert_same, events_of, left_by, until_silent
 from tests.engines import Engine, Engines, engines, until
 from tests.runs import claimed_by_a_process
+from wizard.launch import start_engine
 
 pytestmark = [
     pytest.mark.slow,
@@ -307,6 +308,17 @@ def test_under_torchrun(tmp_path: Path, videos: Path) -> None:
     assert run.status(run.state()) == "failed" and not processes_of(run)
     assert load_checkpoint(run.checkpoints / "last.pt")["step"] >= interrupted.step
     assert "[1] " not in run.log.read_text() or "Traceback" not in run.log.read_text().split("[1] ")[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
+def test_before_there_is_a_process_to_hear_it_a_signal_ends_all(tmp_path: Path, videos: Path) -> None:
+    run = new_run(tmp_path, videos, SAME, gpus=2)
+    engine = start_engine(run)
+    until(lambda: time.sleep(0.1) or len(processes_of(run)) == 2, otherwise="torchrun is not started")
+    engine.send_signal(signal.SIGTERM)
+    assert engine.wait(60) == 130, run.log.read_text()
+    assert [event.signal for event in events_of(run, RunInterrupted)] == ["SIGTERM"]
+    assert not processes_of(run)
 
 
 def processes_of(run: RunFolder) -> list[int]:

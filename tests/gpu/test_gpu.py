@@ -27,6 +27,7 @@ from engine.run_folder import RunFolder, create_run_folder
 from engine.schedule import build_optimizer, clip_gradients
 from engine.train import fit
 from tests.clips import make_dataset, write_recipe
+from wizard.launch import start_engine
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")
@@ -223,3 +224,17 @@ def _classes(run: RunFolder) -> dict[str, str]:
     """A resumed run has its resolved recipe: the classes are in it."""
     names = ", ".join(f'"{name}"' for name in load_recipe(run.recipe).dataset.classes)
     return {"dataset": f"classes = [{names}]"}
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_train_what_one_does(tmp_path: Path, videos: Path) -> None:
+    tables = {"model": 'backbone = "resnet18"\nnorm_eval = true', "head": "dropout = 0.0"}
+    precise = 'precision = "fp32"\ntf32 = false'
+    one, _ = train(tmp_path / "one", videos, **tables, run=precise)
+    recipe = load_recipe(write_recipe(tmp_path / "two.toml", videos, **tables, run=f"{precise}\ngpus = 2"))
+    two = create_run_folder(recipe, tmp_path / "two", datetime.now())
+    assert start_engine(two).wait(300) == 0, two.log.read_text()
+    started = two.state().started
+    assert started is not None and started.device.startswith("2 × ")
+    expected, found = weights(one), weights(two)
+    assert all(torch.allclose(found[name], value, atol=1e-4) for name, value in expected.items())
