@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from engine.dataset.quarantine import read_quarantine
-from engine.run_folder import find_runs
 from tests.clips import make_dataset, write_recipe
+from tests.engines import engines
 from tests.traps import BROKEN, seed_traps
+from wizard.run import prepare
 
 
 def ftwiz(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -143,15 +144,16 @@ def test_fight_surv_is_checked_split_by_source_and_trained(shared: Path, tmp_pat
     root = shared / "data/fight_surv"
     checked = json.loads(ftwiz("check", str(root), "--json", cwd=tmp_path).stdout)
     assert checked["ok"] and checked["problems"] == [] and checked["quarantine"] == {"path": None, "clips": 0}
+    assert checked["videos"]["files"] == 300
+    assert [checked["splits"][name]["found"] for name in ("train", "val")] == [240, 60]
     assert ftwiz("split", str(root), "-o", "split.csv", cwd=tmp_path).returncode == 0
     write_recipe(
         tmp_path / "recipe.toml", root, dataset='format = "csv"\ntrain_list = "split.csv"', schedule="epochs = 1"
     )
     assert json.loads(ftwiz("check", "recipe.toml", "--json", cwd=tmp_path).stdout)["problems"] == []
-    run = ftwiz("run", "recipe.toml", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    (folder,) = find_runs(tmp_path / "runs")
-    started = folder.state().started
+    run = prepare(str(tmp_path / "recipe.toml"), tmp_path / "run", {})
+    assert engines().start(run).wait() == 0, run.log.read_text(encoding="utf-8")
+    started = run.state().started
     assert started is not None and (started.train_clips, started.val_clips) == (240, 60)
 
 

@@ -216,13 +216,6 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
     assert codes(report) == {("weights", "error")}
 
 
-@pytest.mark.slow
-def test_fight_surv(shared: Path) -> None:
-    report = report_on(inspect_folder(shared / "data/fight_surv").table)
-    assert report.ok and report.problems == () and report.videos.files == 300
-    assert (report.splits["train"].found, report.splits["val"].found) == (240, 60)
-
-
 def test_odd_videos(shared: Path, tmp_path: Path) -> None:
     for number, name in enumerate(("run", "walk")):
         make_video(tmp_path / name / "a.mp4", seed=number)
