@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,13 @@ def loaded(name: str, folder: Path) -> tuple[nn.Module, Recipe]:
     return model.eval(), recipe
 
 
+frames_of = lru_cache(maxsize=1)(make_frames)  # those of one network are compared several times
+
+
 def difference(name: str, model: nn.Module, recipe: Recipe, videos: slice = slice(None)) -> float:
     """Of our logits from MMAction2's, relative to max |logit|."""
     shape = config_of(name)["input_shape"]  # [videos, segments, 3, H, W], or [videos, 1, 3, T, H, W]
-    frames = make_frames(shape[0], recipe.model.frames, *shape[-2:])[videos].astype(np.float32)
+    frames = frames_of(shape[0], recipe.model.frames, *shape[-2:])[videos].astype(np.float32)
     mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (recipe.model.mean, recipe.model.std))
     dtype = {"torch.float32": torch.float32, "torch.float64": torch.float64}[config_of(name)["input_dtype"]]
     with torch.inference_mode():
