@@ -20,6 +20,7 @@ STYLE = Path(__file__).with_name("page.css")
 CLASSES_SHOWN = 24  # the others fold away
 LARGEST_MATRIX = 40  # of classes; more are told by what is confused most
 CONFUSIONS_SHOWN = 12
+MOST_LARGE_CELLS = 15  # of classes; the cells of more are small, and the list stands below them
 METRICS = {"top1": "top-1", "sample_map": "mAP"}
 
 
@@ -182,8 +183,9 @@ def _confusion(facts: Facts) -> str:
         return _section(
             "What is taken for what", table, f"The {min(len(pairs), CONFUSIONS_SHOWN)} most frequent mistakes."
         )
+    side = "side" if len(names) <= MOST_LARGE_CELLS else "stack"
     note = "A row is a true class, a column what the model said; the stronger the colour, the more of the row's clips."
-    return _section("What is taken for what", f'<div class="side">{_matrix(counts, names)}{table}</div>', note)
+    return _section("What is taken for what", f'<div class="{side}">{_matrix(counts, names)}{table}</div>', note)
 
 
 def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
@@ -192,7 +194,7 @@ def _matrix(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         f"<tr><th>{escape(names[true])}</th>{''.join(_cell(true, at, row, names) for at in range(len(row)))}</tr>"
         for true, row in enumerate(counts)
     )
-    small = " small" if len(names) > 15 else ""
+    small = " small" if len(names) > MOST_LARGE_CELLS else ""
     return f'<div class="scroll"><table class="matrix{small}"><tr><td></td>{head}</tr>{rows}</table></div>'
 
 
@@ -233,7 +235,8 @@ def _test(facts: Facts) -> str:
         "mean_average_precision": "class mAP",
     }  # fmt: skip
     figures = [(name, _percent(test[key])) for key, name in names.items() if test.get(key) is not None]
-    views = f"{test['segments']} frames × {test['crops']} crops × {test['test_clips']} places in time"
+    views = f"{test['segments']} frames × {test['crops']} crop{'' if test['crops'] == 1 else 's'}"
+    views += f" × {test['test_clips']} places in time" if test["test_clips"] > 1 else ""
     figures += [("views of each clip", views), ("clips", f"{test['clips']:,}, {test['skipped']:,} not decoded")]
     return _section("Test", _pairs(figures), "ftwiz test, with the test-time views of the recipe.")
 
