@@ -115,5 +115,4 @@ def describe(device: torch.device, gpus: int = 1) -> str:
         return f"{gpus} × {name}" if gpus > 1 else name
     if device.type == "mps":
         return "Apple GPU"
-    threads = f"{gpus * torch.get_num_threads()} threads"
-    return f"CPU, {gpus} processes, {threads}" if gpus > 1 else f"CPU, {threads}"
+    return f"CPU, {gpus} processes" if gpus > 1 else f"CPU, {torch.get_num_threads()} threads"
