@@ -115,4 +115,5 @@ def describe(device: torch.device, gpus: int = 1) -> str:
         return f"{gpus} × {name}" if gpus > 1 else name
     if device.type == "mps":
         return "Apple GPU"
-    return f"CPU, {gpus} processes" if gpus > 1 else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {gpus} processes" if gpus > 1 else "CPU, 1 thread" if threads == 1 else f"CPU, {threads} threads"

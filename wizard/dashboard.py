@@ -109,6 +109,7 @@ class DashboardScreen(Screen[None]):
     #side > .panel { height: 1fr; }
     .panel {
         border: round $foreground 25%; border-title-color: $foreground; border-title-style: bold;
+        border-subtitle-color: $foreground 60%;
         padding: 0 0 0 1; background: $background;
         scrollbar-size: 1 1; scrollbar-background: $background; scrollbar-color: $foreground 20%;
         scrollbar-corner-color: $background;

@@ -105,7 +105,8 @@ def _be_deterministic() -> None:
 
 
 def test_devices_have_names_for_people() -> None:
-    assert describe(CPU) == f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    assert describe(CPU) == ("CPU, 1 thread" if threads == 1 else f"CPU, {threads} threads")
 
 
 # --- what a result depends on -----------------------------------------------------------------------------------------

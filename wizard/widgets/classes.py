@@ -37,7 +37,7 @@ class ClassAccuracy(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._confused: list[tuple[str, str, int]] = []
         self._accuracies: list[tuple[str, float]] = []
-        self._heading = "after the first validation, the accuracy of each class stands here"
+        self._heading = "told by the first validation"
 
     def show(self, classes: list[str], validation: Validation) -> None:
         """The result of a validation; classes without a clip come last."""

@@ -14,6 +14,8 @@ from engine.events import RunState, Validation
 from wizard.run_words import metric_name, other_metrics
 from wizard.words import UNKNOWN, clock, count, memory, number, percent, printable, rate
 
+NONE_YET = Content.styled("no numbers yet", "$foreground 60%")
+
 
 class Numbers(VerticalScroll):
     """Two columns, name and value; scrolls where there are more than fit."""
@@ -23,13 +25,13 @@ class Numbers(VerticalScroll):
     """
 
     def compose(self) -> Iterator[Static]:
-        yield Static()
+        yield Static(NONE_YET)
 
     def show(self, state: RunState, other: Validation | None = None) -> None:
         """other: the best validation of the run that this one is compared with."""
         pairs = list(_pairs(state, other))
         lines = [Content.assemble((f"{name:<12}", "$foreground 60%"), value) for name, value in pairs]
-        self.query_one(Static).update(Content("\n").join(lines) if lines else Content("no numbers yet"))
+        self.query_one(Static).update(Content("\n").join(lines) if lines else NONE_YET)
 
 
 def _pairs(state: RunState, other: Validation | None) -> Iterator[tuple[str, Content]]:
