@@ -46,6 +46,7 @@ def all_drawn(app: App) -> bool:
 async def main(demo: Path) -> None:
     os.chdir(demo)  # the pictures show short paths
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()  # no draft of yours
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}  # frames in colour, wherever this runs
     runs = [run for run in find_runs(Path("runs")) if run.path.name.startswith("fine-tune")]
     videos = Path("videos/motions")
     await photograph(WizardApp(videos), "wizard")
