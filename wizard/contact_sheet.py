@@ -32,6 +32,7 @@ class ContactSheetScreen(Screen[None]):
         #which { height: auto; }
         #how { height: auto; color: $text-muted; }
         Sheet { padding: 0 1; }
+        &.-wide KeyBar, &.-xwide KeyBar { padding: 0 1; FooterKey { margin-right: 2; } }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
