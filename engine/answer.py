@@ -1,6 +1,6 @@
 """How a process of the engine answers a question of the wizard: JSON lines on stdout, the last one maybe an error.
 
-The asking side is `wizard/question.py`.
+The asking side is `wizard/inquiry.py`.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from engine.errors import DeviceError, ExitCode
 from engine.finding import ABSENT, BAD, NOTE, OK, Finding, State
 from engine.weights.fetch import checkpoints_folder
+from wizard.inquiry import Inquiry
 from wizard.progress import can_animate
-from wizard.question import Question
 from wizard.words import memory, printable
 
 # In engine/doctor.py, in this order.
@@ -131,13 +131,13 @@ def _of_the_engine(tell: Callable[[str], None]) -> Iterator[Finding]:
     """Each step's findings. A step that crashes or hangs is one itself, and the steps after it are tried anew."""
     left = list(STEPS)
     while left:
-        with Question("engine.doctor", left) as question:
+        with Inquiry("engine.doctor", left) as inquiry:
             hung = threading.Event()
-            timer = threading.Timer(STEP_SECONDS, lambda stop=question.stop, hung=hung: (hung.set(), stop()))
+            timer = threading.Timer(STEP_SECONDS, lambda stop=inquiry.stop, hung=hung: (hung.set(), stop()))
             timer.start()
             begun = False
             try:
-                for said in question.answers():
+                for said in inquiry.answers():
                     if "doing" in said:
                         begun = True
                         left = left[left.index(said["doing"]) :]

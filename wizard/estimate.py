@@ -6,11 +6,8 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +15,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from engine.errors import DataError, DeviceError, ExitCode, RecipeError, TrainingError, WeightsError
+from engine.errors import DeviceError, ExitCode
 from engine.forecast import Forecast, Measurement, document_of, forecast, measurement_of
 from engine.recipe import Recipe, load_recipe, to_toml, with_absolute_paths
 from engine.recipe import document_of as document_of_recipe
+from wizard.inquiry import Inquiry
 from wizard.progress import can_animate
 from wizard.words import count, duration, memory, number
 
 # From here on a training waits for its clips rather than for its device, and below this hardly ever.
 DATA_BOUND, HARDLY = 0.5, 0.1
 SECONDS = 15.0
-_ERRORS = {kind.exit_code: kind for kind in (RecipeError, DataError, WeightsError, DeviceError)}
 
 
 def print_estimate(source: str, overrides: Mapping[str, Any], seconds: float, as_json: bool) -> int:
@@ -64,58 +61,23 @@ class Measuring:
     def __init__(self, recipe: Recipe, seconds: float = SECONDS, quiet: bool = True, nice: int = 0):
         """seconds: of steps, at the most. quiet: what else it prints is of no interest (a screen is being drawn).
         nice: as in nice(1)."""
-        self._toml = to_toml(document_of_recipe(with_absolute_paths(recipe)))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine.estimate", "-", "--seconds", str(seconds), "--nice", str(nice)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if quiet else None,
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,  # with its workers, so that all of them can be ended together
-        )
+        options = ["--seconds", str(seconds), "--nice", str(nice)]
+        toml = to_toml(document_of_recipe(with_absolute_paths(recipe)))
+        self._inquiry = Inquiry("engine.estimate", ["-", *options], toml, quiet)
 
     def result(self, tell: Callable[[str], None]) -> Measurement:
         """Wait for what it finds; tell hears what it is doing. Raises the FtwizError that it ends with."""
-        for said in self._said():
-            if "doing" in said:
-                steps = f": {said['steps']} done" if "steps" in said else ""
-                each = f", {short(said['seconds'])} each" if "seconds" in said else ""
-                tell(f"{said['doing']}{steps}{each}")
-            elif "measurement" in said:
+        for said in self._inquiry.answers():
+            if "measurement" in said:
                 return measurement_of(said["measurement"])
-            else:
-                raise _ERRORS.get(said["exit_code"], TrainingError)(said["error"])
-        raise DeviceError(_how_it_ended(self._process.wait()))
-
-    def _said(self) -> Iterator[dict[str, Any]]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(BrokenPipeError):  # it is gone, which its output tells
-            self._process.stdin.write(self._toml)
-            self._process.stdin.close()
-        for line in self._process.stdout:
-            if line.startswith('{"'):  # a library may print there too
-                yield json.loads(line)
+            steps = f": {said['steps']} done" if "steps" in said else ""
+            each = f", {short(said['seconds'])} each" if "seconds" in said else ""
+            tell(f"{said['doing']}{steps}{each}")
+        raise DeviceError("The process that measures found nothing; `ftwiz run` tells more in the run's log.txt.")
 
     def stop(self) -> None:
         """End it and its workers at once; nothing happens where it has ended by itself."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                if hasattr(os, "killpg"):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                else:
-                    self._process.kill()
-        self._process.wait()
-
-
-def _how_it_ended(code: int) -> str:
-    if code == -getattr(signal, "SIGKILL", 9):
-        return (
-            "The process that measures was ended by the system (SIGKILL), as happens when memory runs out: take a "
-            "smaller batch_size under [schedule], or fewer frames."
-        )
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"The process that measures ended without a word ({how}); `ftwiz run` tells more in the run's log.txt."
+        self._inquiry.stop()
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

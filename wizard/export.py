@@ -14,8 +14,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from engine.errors import RecipeError, TrainingError
 from engine.run_folder import RunFolder
 from engine.weights.sources import locate
+from wizard.inquiry import Inquiry
 from wizard.progress import can_animate
-from wizard.question import Question
 from wizard.words import count, memory
 
 NEEDED = {"onnx": ("onnx", "onnxscript")}
@@ -34,11 +34,11 @@ def export_to(run: RunFolder, checkpoint: str, kind: str, file: Path | None) -> 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     shown = can_animate(sys.stderr)
     with (
-        Question("engine.export", [str(run.path), "--to", kind, "--output", str(path), *chosen]) as question,
+        Inquiry("engine.export", [str(run.path), "--to", kind, "--output", str(path), *chosen]) as inquiry,
         Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as progress,
     ):
         progress.add_task(f"writing {path.name} and comparing it with the network", total=None)
-        for said in question.answers():
+        for said in inquiry.answers():
             return said
     raise TrainingError("The process that exports ended without a word.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,8 +24,8 @@ from engine.errors import DataError, ExitCode, RecipeError
 from engine.recipe import load_recipe
 from engine.run_folder import RunFolder
 from engine.weights.sources import locate
+from wizard.inquiry import Inquiry
 from wizard.progress import can_animate
-from wizard.question import Question
 from wizard.words import count, percent, printable, views_text
 
 LISTS = (".txt", ".lst")
@@ -111,12 +112,12 @@ def predict_videos(run: RunFolder, checkpoint: str, videos: Sequence[str], asked
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with (
-        Question("engine.prediction", [str(run.path)], wish) as question,
+        Inquiry("engine.prediction", [str(run.path)], json.dumps(wish)) as inquiry,
         Progress(*columns, console=console, transient=True, disable=not can_animate(sys.stderr)) as progress,
     ):
         task = progress.add_task("loading the model", total=None)
         try:
-            for line in question.answers():
+            for line in inquiry.answers():
                 if "begun" in line:
                     said.begun = line
                     progress.update(task, description="looking at videos", total=line["begun"])

@@ -7,13 +7,13 @@ from typing import Any
 
 from engine.errors import TrainingError
 from engine.run_folder import RunFolder
-from wizard.question import Question
+from wizard.inquiry import Inquiry
 
 
 def write_page(run: RunFolder, file: Path | None) -> dict[str, Any]:
     """Write it; returns where it is. Raises the FtwizError of whatever does not work."""
     path = file or run.report / "report.html"
-    with Question("engine.report", [str(run.path), str(path)]) as question:
-        for said in question.answers():
+    with Inquiry("engine.report", [str(run.path), str(path)]) as inquiry:
+        for said in inquiry.answers():
             return said
     raise TrainingError("The process that writes the page ended without a word.")

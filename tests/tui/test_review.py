@@ -177,7 +177,7 @@ async def test_m_measures_real_steps_and_leaving_ends_it_without_a_trace(
         await pilot.pause()
         assert "an epoch" in words_on_screen(pilot) and "clips/s" in words_on_screen(pilot)
         await pilot.press("m")
-        process = wizard(pilot)._measuring._process
+        process = wizard(pilot)._measuring._inquiry._process
         await pilot.pause()
         assert wizard(pilot).step.query_one("#measure", Button).label.plain == "Stop"
         assert process.poll() is None

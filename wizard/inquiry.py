@@ -18,30 +18,30 @@ _ERRORS: dict[int, type[FtwizError]] = {
 }
 
 
-class Question:
-    """with Question("engine.prediction", ["runs/mine"], wish) as question: for said in question.answers(): …
+class Inquiry:
+    """with Inquiry("engine.prediction", ["runs/mine"], json.dumps(wish)) as inquiry: for said in inquiry.answers(): …
 
     Leaving the `with` ends the process and its workers, however far it is.
     """
 
-    def __init__(self, module: str, arguments: list[str], wish: Any = None):
-        """wish: a JSON document for its stdin. What it prints on stderr is for the user."""
-        self._wish = json.dumps(wish)
+    def __init__(self, module: str, arguments: list[str], wish: str = "", quiet: bool = False):
+        """wish: for its stdin. quiet: what it prints on stderr is of no interest to the user."""
+        self._wish = wish
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
             text=True,
             encoding="utf-8",
             start_new_session=True,  # with its workers, so that all of them can be ended together
         )
 
-    def __enter__(self) -> Question:
+    def __enter__(self) -> Inquiry:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -53,6 +53,7 @@ class Question:
                     os.killpg(self._process.pid, signal.SIGKILL)
                 else:
                     self._process.kill()
+        self._process.wait()
 
     def answers(self) -> Iterator[dict[str, Any]]:
         """What it says, as it says it. Raises the FtwizError that it ends with."""
@@ -72,6 +73,9 @@ class Question:
 
 def _how_it_ended(code: int) -> str:
     if code == -getattr(signal, "SIGKILL", 9):
-        return "The process that computes was ended by the system (SIGKILL), as happens when memory runs out."
+        return (
+            "The process that computes was ended by the system (SIGKILL), as happens when memory runs out: smaller "
+            "batches, or fewer frames, need less."
+        )
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"The process that computes ended without a word ({how})."
