@@ -132,6 +132,8 @@ def any_document(draw: st.DrawFn) -> dict[str, Any]:
         document["model"].pop("non_local", None)
     if document["model"].get("recognizer", "tsn") != "slowonly":
         document["model"].pop("stem_pool", None)
+    if document["run"].get("device", "auto") not in ("auto", "cpu", "cuda"):  # a single one
+        document["run"].pop("gpus", None)
     sizes = document["dataset"]
     if "frame_size" in sizes or "short_side" in sizes:
         sizes["frame_size"], sizes["short_side"] = sorted([sizes.get("frame_size", 224), sizes.get("short_side", 256)])
