@@ -19,6 +19,8 @@ from engine.recipe import Recipe, load_recipe, preset_names, preset_path
 from engine.weights.fetch import hash_in_name
 from engine.weights.published import PUBLISHED, Published
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 CONFIGS = list(csv.DictReader((Path(__file__).parent / "published_configs.csv").open(encoding="utf-8")))
 THE_TUTORIALS = "tsn-r50-ucf101"  # an example, of which no weights were published
 

@@ -18,6 +18,8 @@ from engine.recognizers import TITLES
 from engine.torchvision_schemas import torchvision
 from engine.weights.load import load_weights
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 # The smallest of each family: backbone, frames, frame size.
 SMALLEST: dict[str, tuple[str, int, int]] = {
     "c2d": ("resnet18", 4, 32),

@@ -10,6 +10,8 @@ import pytest
 from engine.dataset.decode import open_video
 from engine.demo_clips import FRAMES, MOTIONS, PRETRAINING, SIDE, Size, draw_clip, make_clips, plan_clips
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 ALL = PRETRAINING | MOTIONS
 OPPOSITES = [
     ("slides left", "slides right"),

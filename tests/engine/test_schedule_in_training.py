@@ -33,6 +33,8 @@ from engine.schedule import build_average, parameter_groups, set_frozen
 from engine.train import fit, train_epoch
 from tests.clips import make_dataset, write_recipe
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 # Batch statistics and dropout depend on how a batch is parted; without them only rounding does.
 SAME_IN_PARTS = {"model": "norm_eval = true\nsegments = 2", "head": "dropout = 0.0"}
 RESNET = 'backbone = "resnet10_slim"\nsegments = 2'

@@ -30,6 +30,8 @@ from engine.recipe import Recipe, recipe_from
 from engine.weights.load import load_weights
 from tests.oracle.rule import make_frames, make_value
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 VECTORS = Path(__file__).parent / "vectors"
 TOLERANCE = 2e-6  # of max |logit|
 # How a recipe calls the model of each vector; frames, mean, std and classes are read from the vector.

@@ -19,6 +19,8 @@ from engine.recipe import recipe_from
 from engine.weights.load import load_weights
 from tests.oracle.rule import make_frames, make_value
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 VECTORS = Path(__file__).parent / "vectors_pyslowfast"
 TOLERANCE = 2e-6  # of max |logit|
 SLOWFAST_8X8 = {"resample_rate": 4, "speed_ratio": 4, "lateral_kernel": 7, "lateral_norm": True}

@@ -22,6 +22,8 @@ from wizard.widgets.contact_sheet import ClipView, Glimpse, plan
 from wizard.widgets.frames import QUADRANTS, Frames, arrange, in_colours, in_dots, in_even_steps
 from wizard.words import sampling_of
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 SMALL, LARGE = (80, 24), (140, 40)
 FEW_PIXELS = {"model.segments": 3, "dataset.short_side": 40, "dataset.frame_size": 32}
 

@@ -19,6 +19,8 @@ from wizard.widgets.curve import Curve
 from wizard.widgets.run_picker import RunPicker
 from wizard.widgets.versus import Versus
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 START = started()
 
 

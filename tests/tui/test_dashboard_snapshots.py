@@ -17,6 +17,8 @@ from engine.run_folder import RunFolder
 from tests.runs import BEGIN, history, left_by_a_process, make_run, started
 from wizard.dashboard import WatchApp
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 START = started()
 SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
 

@@ -16,6 +16,8 @@ import pytest
 from tests.runs import append, history, make_run, started, step_at
 from wizard.ahead import LONG
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 WATCH = """
 import sys
 from pathlib import Path

@@ -16,6 +16,8 @@ from wizard.app import WizardApp
 from wizard.draft import Reuse
 from wizard.widgets.reuse_desk import ReuseDesk
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
 CLASSES = ("jump", "run")
 

@@ -27,6 +27,8 @@ from engine.dataset.workers import ClipLoader, decode_alone
 from engine.recipe import Recipe, recipe_from
 from tests.videos import make_video
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 CLIPS = 10
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -18,6 +18,8 @@ from engine.weights.from_images import inflated, repeated
 from engine.weights.load import LoadReport, load_weights
 from tests.engine.weights.mmaction_names import swin_state
 
+pytestmark = pytest.mark.slow  # `make quick` does without
+
 
 def still(frames: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """An image [1, 3, H, W], and the clip [1, 3, T, H, W] that shows nothing else."""
