@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from engine.control import Interrupted, Signals
+from engine.control import Interrupted, Signals, leave_at_once
 from engine.errors import DeviceError, ExitCode, FtwizError
 from engine.events import EventLog, RunFailed, RunInterrupted, WarningsAside
 from engine.recipe import Recipe, load_recipe
@@ -86,7 +86,13 @@ def _train_with_others(run: RunFolder, resume: bool, ranks: Path, signals: Signa
                 fail(ranks, text, exit_code)
         elif is_the_first:
             print(error, file=sys.stderr)
-    return ExitCode.OK
+    else:
+        return ExitCode.OK
+    # The process group is still there, and one of it is gone. When Python takes that down at its end, gloo now and then
+    # ends the process with SIGABRT ("terminate called without an active exception").
+    sys.stdout.flush()
+    sys.stderr.flush()
+    leave_at_once(ExitCode.OK)
 
 
 def _is_loss_of_another(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 from engine.errors import DiskFullError, ExitCode
 from engine.run_folder import RunFolder
@@ -118,10 +119,16 @@ class Signals:
         try:
             self.on_leave()
         finally:
-            for child in multiprocessing.active_children():  # workers that hang notice nothing by themselves
-                with suppress(OSError):
-                    child.kill()
-            os._exit(ExitCode.INTERRUPTED)
+            leave_at_once(ExitCode.INTERRUPTED)
+
+
+def leave_at_once(code: ExitCode) -> NoReturn:
+    """End the process, and its workers, without what Python and torch do at the end of one; not even the standard
+    streams are flushed, for which a thread might wait that never comes back."""
+    for child in multiprocessing.active_children():  # workers that hang notice nothing by themselves
+        with suppress(OSError):
+            child.kill()
+    os._exit(code)
 
 
 @contextmanager

@@ -268,7 +268,8 @@ def test_they_end_with_the_process_that_started_them(tmp_path: Path, videos: Pat
     assert Watched(run, pair[0]).waits_for(CheckpointSaved, 2)
     starter.kill()
     starter.wait()
-    assert [engine.wait() for engine in pair] == [-signal.SIGKILL, -signal.SIGKILL]
+    ended = {engine.wait() for engine in pair}
+    assert -signal.SIGKILL in ended <= {-signal.SIGKILL, 0}, "the second to notice may have lost the first before"
     assert run.status(run.state()) == "crashed"
 
 
