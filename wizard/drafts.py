@@ -6,13 +6,13 @@ The newest comes first. Only answers are kept; what follows from them is inferre
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_text
+from wizard.state_folder import state_folder
 
 VERSION = 1
 KEPT = 20
@@ -43,9 +43,8 @@ class SavedDraft:
 
 
 def drafts_file() -> Path:
-    """Where drafts are kept. Reads the environment."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "ftwiz" / "draft.json"
+    """Where drafts are kept."""
+    return state_folder() / "draft.json"
 
 
 def find_draft(data: Path | None) -> SavedDraft | None:

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, ReturnType, SystemCommand
@@ -15,7 +17,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
+from engine.atomic import write_text
 from engine.errors import RecipeError
+from wizard.state_folder import state_folder
 
 NARROW, WIDE, EXTRA_WIDE = "-narrow", "-wide", "-xwide"
 SHORT, TALL = "-short", "-tall"
@@ -67,6 +71,17 @@ def require_terminal(instead: str) -> None:
         )
 
 
+def _theme_file() -> Path:
+    return state_folder() / "theme"
+
+
+def _kept_theme() -> str:
+    try:
+        return _theme_file().read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
 class StudioApp(App[ReturnType]):
     """Base of the wizard and the dashboard."""
 
@@ -88,6 +103,7 @@ class StudioApp(App[ReturnType]):
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = "ansi-dark" if self.no_color else self._fitting_theme()
+        self.watch(self, "theme", self._keep_theme, init=False)
         if os.name != "nt" and not self.is_headless:
             # Textual restores the terminal on SIGINT only; on these it would leave the alternate screen behind.
             loop = asyncio.get_running_loop()
@@ -112,12 +128,20 @@ class StudioApp(App[ReturnType]):
         self.push_screen(KeysScreen(screen))
 
     def _fitting_theme(self) -> str:
-        """What TEXTUAL_THEME asks for; else the light one where the terminal says in COLORFGBG that it is white."""
-        asked = os.environ.get("TEXTUAL_THEME", "")
-        if asked in self.available_themes:
-            return asked
+        """What TEXTUAL_THEME asks for, or else was last chosen in the menu; or the light one where the terminal says in
+        COLORFGBG that it is white."""
+        for asked in (os.environ.get("TEXTUAL_THEME", ""), _kept_theme()):
+            if asked in self.available_themes:
+                return asked
         is_light = os.environ.get("COLORFGBG", "").rpartition(";")[2] in ("7", "15")
         return LIGHT.name if is_light else DARK.name
+
+    def _keep_theme(self, theme: str) -> None:
+        """Chosen in the menu, it is meant for the next time, too. Where nothing can be written, for this time."""
+        with suppress(OSError):
+            path = _theme_file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, theme)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Textual's, but for what means nothing here; and the page of keys that F1 shows."""

@@ -24,6 +24,7 @@ async def test_the_theme_fits_the_terminal(
     environment: dict[str, str], theme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     async with WizardApp().run_test(size=(80, 24)) as pilot:
@@ -31,3 +32,33 @@ async def test_the_theme_fits_the_terminal(
         assert pilot.app.theme == theme
         titles = {command.title for command in pilot.app.get_system_commands(pilot.app.screen)}
         assert {"Theme", "Keys", "Start afresh"} <= titles and "Maximize" not in titles
+
+
+async def test_a_theme_chosen_in_the_menu_is_there_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with WizardApp().run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p", *"theme", "enter")
+        await pilot.press(*"nord", "enter")
+        await pilot.pause()
+        assert pilot.app.theme == "nord"
+    async with WizardApp().run_test(size=(80, 24)) as pilot:
+        assert pilot.app.theme == "nord"
+    monkeypatch.setenv("TEXTUAL_THEME", "ftwiz-light")
+    async with WizardApp().run_test(size=(80, 24)) as pilot:
+        assert pilot.app.theme == "ftwiz-light"
+    monkeypatch.delenv("TEXTUAL_THEME")
+    (tmp_path / "state" / "ftwiz" / "theme").write_bytes(b"\xff no theme")
+    async with WizardApp().run_test(size=(80, 24)) as pilot:
+        assert pilot.app.theme == "ftwiz-dark"
+
+
+async def test_a_theme_is_chosen_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    async with WizardApp().run_test(size=(80, 24)) as pilot:
+        pilot.app.theme = "nord"
+        await pilot.pause()
+        assert pilot.app.theme == "nord"
