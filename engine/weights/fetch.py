@@ -93,7 +93,7 @@ def fetch(
     return target
 
 
-def mirror_of(path: Path) -> str:
+def fetched_from_mirror(path: Path) -> str:
     """The address of the mirror that gave a file in the cache; "" where it came from its own server, or by hand."""
     stamp = _read_stamp(path)
     return str(stamp.get("from", "")) if stamp.get("from") != stamp.get("address") else ""

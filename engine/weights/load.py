@@ -38,7 +38,7 @@ from engine.weights.dialects import (
     translate,
     unwrapped,
 )
-from engine.weights.fetch import Progress, checkpoints_folder, hash_in_name, mirror_of
+from engine.weights.fetch import Progress, checkpoints_folder, fetched_from_mirror, hash_in_name
 from engine.weights.from_images import is_image_kernel_of, made_from_image
 from engine.weights.head import head_change_of, rows_by_name, with_rows
 from engine.weights.known import classes_of_published
@@ -139,7 +139,7 @@ def _taken_from(source: str, path: Path) -> str:
     """What gave an address's file in its place, a mirror, a folder of files or Hugging Face's own cache; else ""."""
     if "://" not in source:
         return ""
-    return mirror_of(path) if path.is_relative_to(checkpoints_folder()) else str(path.parent)
+    return fetched_from_mirror(path) if path.is_relative_to(checkpoints_folder()) else str(path.parent)
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------

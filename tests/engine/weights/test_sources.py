@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WeightsError
-from engine.weights.fetch import checkpoints_folder, mirror_of
+from engine.weights.fetch import checkpoints_folder, fetched_from_mirror
 from engine.weights.hub import HubSource, fetch_file, hub_source
 from engine.weights.sources import locate
 from tests.engine.weights.file_server import Site, serve
@@ -66,7 +66,7 @@ def test_a_mirror_takes_the_place_of_the_server(cache: Path) -> None:
     with serve(Site(files={f"/openmmlab/v1.0/{NAMED}": CONTENT})) as site:
         path = locate(f"{NOWHERE}/v1.0/{NAMED}", mirror=(f"{site.address}/openmmlab",))
     assert path == cache / NAMED and path.read_bytes() == CONTENT
-    assert mirror_of(path) == f"{site.address}/openmmlab/v1.0/{NAMED}"
+    assert fetched_from_mirror(path) == f"{site.address}/openmmlab/v1.0/{NAMED}"
     assert locate(f"{NOWHERE}/v1.0/{NAMED}") == path  # and the file is the original's from then on
 
 
@@ -82,7 +82,7 @@ def test_a_mirror_for_some_addresses_only() -> None:
 def test_what_a_mirror_does_not_have_comes_from_the_server_itself(cache: Path) -> None:
     with serve(Site(files={})) as empty, serve(Site(CONTENT)) as own:
         path = locate(f"{own.address}/{NAMED}", mirror=(NOWHERE, empty.address))
-    assert mirror_of(path) == ""
+    assert fetched_from_mirror(path) == ""
     assert len(empty.asked) == len(own.asked) == 1
 
 
