@@ -220,6 +220,7 @@ def test_help_costs_little_more_than_the_interpreter(arguments: list[str]) -> No
     assert heavy & set(json.loads(loaded)) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("screen", "later"),
     [

@@ -44,6 +44,7 @@ def warnings(run: RunFolder) -> str:
     return "\n".join(message.text for message in events_of(run, Message) if message.level == "warning")
 
 
+@pytest.mark.slow
 def test_a_clip_that_does_not_decode_is_named_once_and_not_tried_again(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "videos")
     (root / BROKEN).write_bytes(b"no video")
@@ -53,6 +54,7 @@ def test_a_clip_that_does_not_decode_is_named_once_and_not_tried_again(tmp_path:
     assert left_out(run) == [str(root / BROKEN)]
 
 
+@pytest.mark.slow
 def test_too_many_of_them_end_the_run_with_what_was_reached(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "videos")
     for name in ("1.mp4", "2.mp4"):

@@ -151,6 +151,7 @@ def _save_in_small_files(run: RunFolder, limit: int) -> str:
     return "nothing failed"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_process_killed_at_any_moment_of_a_save_leaves_whole_checkpoints(tmp_path: Path) -> None:
     """Killed before its first, second, … touch of the file system, up to the last: whatever is there is whole, is

@@ -115,6 +115,7 @@ def test_a_signal_lets_the_step_finish(name: str, loop: Loop) -> None:
     assert loop.ends() == 0
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("phase", ["training", "hangs"])
 @pytest.mark.parametrize("first", ["SIGINT", "SIGTERM"])

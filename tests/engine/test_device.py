@@ -71,6 +71,7 @@ def test_workers() -> None:
     assert choose_workers(0, CPU) == 0 and choose_workers(5, torch.device("cuda")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
 def test_cores_are_those_this_process_may_use() -> None:
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"

@@ -69,6 +69,7 @@ def test_the_clips_whose_own_loss_is_bad_are_named(
         train(new_run(tmp_path, videos))
 
 
+@pytest.mark.slow
 def test_a_retry_is_a_run_with_half_the_rate(tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From before the first step: bit for bit the run that a recipe with half the rate describes."""
     half = new_run(tmp_path, videos, "half", schedule=f"{RETRIES}\nlr = 0.005", head="dropout = 0.5")
@@ -90,6 +91,7 @@ def test_a_retry_is_a_run_with_half_the_rate(tmp_path: Path, videos: Path, monke
     assert state.started is not None and state.started.lr == 0.005
 
 
+@pytest.mark.slow
 def test_it_goes_back_to_the_last_checkpoint_first_and_then_further(
     tmp_path: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

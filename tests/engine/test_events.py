@@ -100,6 +100,7 @@ def test_names_are_the_class_names_in_snake_case() -> None:
     assert len(EVENTS) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVENTS.values(), ids=EVENTS)
 def test_every_event_comes_back_equal(kind: type[Event]) -> None:
     @given(any_event(kind))

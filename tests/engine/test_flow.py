@@ -159,6 +159,7 @@ def test_batches_of_flow(tmp_path: Path) -> None:
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "recognizer"),
     [

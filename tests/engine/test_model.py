@@ -61,6 +61,7 @@ FEATURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEATURES)
 def test_every_family_of_classifiers_is_a_backbone(name: str) -> None:
     with torch.device("meta"):
@@ -85,6 +86,7 @@ def test_every_name_builds() -> None:
 SMALL = ["mnasnet0_5", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_backbone_is_the_classifier_without_its_last_layer(name: str) -> None:
     """The same names, and what comes out is what goes into the last layer."""

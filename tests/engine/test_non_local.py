@@ -38,6 +38,7 @@ def test_a_dot_product_is_the_formula_of_the_paper() -> None:
     assert torch.allclose(block(x), x + block.norm(block.out(y)), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recognizer", ["tsm", "slowonly", "i3d"])
 def test_new_blocks_change_nothing_and_keep_the_names_of_the_network(recognizer: str) -> None:
     frames, clip = FRAMES, {}
@@ -52,6 +53,7 @@ def test_new_blocks_change_nothing_and_keep_the_names_of_the_network(recognizer:
         assert torch.equal(model(frames), plain(frames))
 
 
+@pytest.mark.slow
 def test_blocks_learn_and_are_copied_with_the_network() -> None:
     """The moving average of the weights is a copy, whose blocks must be its own."""
     model = build_model(recipe("slowonly", non_local="dot_product"))

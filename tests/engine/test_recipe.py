@@ -174,6 +174,7 @@ def the_problem(source: str | os.PathLike[str], overrides: dict[str, Any] | None
 # --- saving and loading back ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(any_document())
 def test_a_saved_recipe_loads_back_equal(tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]) -> None:
     recipe = Recipe.model_validate(document)
@@ -187,6 +188,7 @@ def test_a_saved_recipe_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
         os.chdir(before)
 
 
+@pytest.mark.slow
 @given(any_document())
 def test_a_recipe_with_absolute_paths_loads_back_equal_from_anywhere(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]

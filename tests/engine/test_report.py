@@ -155,6 +155,7 @@ def test_long_curves_are_thinned_and_keep_their_level() -> None:
     assert line_chart([Line("a", "train", [(1.0, 0.5)], dots=True)], "epoch", str).count("<circle") == 1
 
 
+@pytest.mark.slow
 def test_the_command_prints_where_the_page_is(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs" / "mine", history(80, started()))
     command = [sys.executable, "-m", "wizard.cli", "report", "--runs", str(tmp_path / "runs")]

@@ -102,6 +102,7 @@ def test_a_word_typed_by_hand_counts(run: RunFolder) -> None:
     assert run.take_word() == "stop"
 
 
+@pytest.mark.slow
 def test_no_last_word_is_lost_while_the_engine_takes(run: RunFolder) -> None:
     """Whatever was said last, after everything else, must arrive, also when words are said while one is taken."""
     saying = True
@@ -201,6 +202,7 @@ def test_a_broken_process_file_is_nobody(run: RunFolder, text: str) -> None:
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "events, alive, dead",
     [
@@ -251,6 +253,7 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> Non
     assert names == ["r-20261124-001205", "r-20261124-001205-2", "r-20261124-001205-3"]
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(codec="utf-8"), max_size=400))
 def test_any_name_makes_a_folder_right_under_the_output(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     output = tmp_path_factory.mktemp("runs")

@@ -158,6 +158,7 @@ def model(recognizer: str, backbone: str = "resnet18") -> nn.Module:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decays", [True, False])
 @pytest.mark.parametrize(
     ("recognizer", "backbone"),

@@ -63,6 +63,7 @@ def model_hash(run: RunFolder) -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None:
     run = new_run(tmp_path, videos, schedule="epochs = 3\ncheckpoint_interval = 2")
     state = train(run)
@@ -94,6 +95,7 @@ def test_a_run_leaves_what_the_design_says(tmp_path: Path, videos: Path) -> None
     assert right / len(rows) == pytest.approx(state.best.top1)
 
 
+@pytest.mark.slow
 def test_checkpoints_in_the_middle_of_an_epoch(tmp_path: Path, videos: Path) -> None:
     """Epochs of 3 steps, a checkpoint every 2: after steps 2 and 4, and 3 and 6, where an epoch ends, too."""
     run = new_run(tmp_path, videos, schedule="epochs = 2\ncheckpoint_steps = 2")
@@ -107,6 +109,7 @@ def test_checkpoints_in_the_middle_of_an_epoch(tmp_path: Path, videos: Path) -> 
     assert saved == [1, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(tmp_path: Path, videos: Path) -> None:
     whole, hurt = (new_run(tmp_path, videos, name, schedule="epochs = 2") for name in ("whole", "hurt"))
     train(whole)
@@ -192,6 +195,7 @@ def test_it_learns(tmp_path: Path, videos: Path) -> None:
     assert median(step.loss for step in steps[-6:]) < 0.5 < 1.0 < steps[0].loss
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_whatever_the_workers(tmp_path: Path, videos: Path) -> None:
     hashes = {}
     for name, table in {"a": "workers = 0", "b": "workers = 2", "c": "workers = 0\nseed = 1"}.items():
@@ -201,6 +205,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_workers(tmp_path: Pat
     assert hashes["a"] == hashes["b"] != hashes["c"]
 
 
+@pytest.mark.slow
 def test_what_is_reused_is_reported_and_reused(tmp_path: Path, videos: Path) -> None:
     first = new_run(tmp_path, videos, "first")
     train(first)
@@ -220,6 +225,7 @@ def test_without_validation_clips_it_trains_and_says_so(tmp_path: Path, videos: 
     assert (run.checkpoints / "last.pt").exists() and not (run.checkpoints / "best.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tables", "error", "message"),
     [

@@ -171,6 +171,7 @@ async def test_everything_is_on_a_large_screen_at_once(live):
         assert "saved last.pt, best.pt at step 120" in text
 
 
+@pytest.mark.slow
 async def test_events_and_warnings_are_listed(live):
     app = WatchApp(live)
     async with app.run_test(size=(110, 30)) as pilot:
@@ -205,6 +206,7 @@ async def test_clips_of_several_classes_are_measured_by_their_own_metric(tmp_pat
         assert "─ mAP " in text and "Accuracy" not in text
 
 
+@pytest.mark.slow
 async def test_the_newest_event_stays_in_view_until_one_scrolls_up(live):
     app = WatchApp(live)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -314,6 +316,7 @@ async def test_a_crash_without_a_checkpoint_says_to_start_anew(tmp_path):
     assert "† crashed" in text and "It left no checkpoint; start it anew: ftwiz run" in text
 
 
+@pytest.mark.slow
 async def test_a_process_that_lives_and_says_nothing_is_stalled(live):
     """What is wrong, since when, and what to try; the next word of the run ends it."""
     (live.checkpoints / "last.pt").touch()
@@ -367,6 +370,7 @@ async def test_q_leaves_and_the_run_goes_on(live):
     assert "The run goes on. Come back with: ftwiz watch" in farewell(live)
 
 
+@pytest.mark.slow
 async def test_p_pauses_and_lets_go_on(live):
     app = WatchApp(live)
     async with app.run_test(size=(100, 30)) as pilot:
@@ -393,6 +397,7 @@ async def test_w_asks_for_a_checkpoint_and_tells_when_it_is_there(live):
         await until(pilot, lambda: "Saved checkpoints/last.pt, step 142." in notifications(app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [["n"], ["escape"], ["enter"]])
 async def test_s_asks_and_no_is_the_safe_answer(live, answer):
     app = WatchApp(live)
@@ -416,6 +421,7 @@ async def test_s_stops_after_a_yes(live, answer):
         assert live.take_word() == "stop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "deed", "end"),
     [
@@ -434,6 +440,7 @@ async def test_words_to_a_run_that_is_over_are_refused_with_a_reason(tmp_path, k
         assert not run.control.exists() and isinstance(app.screen, DashboardScreen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["z", "enter"])
 async def test_z_shows_one_panel_alone_and_back(live, key):
     app = WatchApp(live)
@@ -449,6 +456,7 @@ async def test_z_shows_one_panel_alone_and_back(live, key):
         assert visible(app) == {"loss", "accuracy", "numbers", "events"}
 
 
+@pytest.mark.slow
 async def test_tab_walks_all_panels_and_brings_them_out(live):
     app = WatchApp(live)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -485,6 +493,7 @@ async def test_l_and_m_change_the_curves(live):
         assert "(log" not in screen_text(app)
 
 
+@pytest.mark.slow
 async def test_the_palette_has_the_keys_as_commands(live):
     app = WatchApp(live)
     async with app.run_test(size=(100, 30)) as pilot:
@@ -498,6 +507,7 @@ async def test_the_palette_has_the_keys_as_commands(live):
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(20, 8), (59, 30), (99, 34), (120, 40), (140, 35), (200, 60)])
 async def test_every_size_shows_the_panel_in_hand_and_the_state(live, size):
     app = WatchApp(live)

@@ -32,16 +32,19 @@ async def is_settled(pilot: Pilot[None]) -> None:
     await stop_blinking(pilot)
 
 
+@pytest.mark.slow
 @SIZES
 def test_nothing_named_yet(snap_compare: Any, size: tuple[int, int]) -> None:
     assert snap_compare(WizardApp(), terminal_size=size, run_before=stop_blinking)
 
 
+@pytest.mark.slow
 @SIZES
 def test_a_folder_that_was_recognised(snap_compare: Any, size: tuple[int, int]) -> None:
     assert snap_compare(WizardApp(Path("moves")), terminal_size=size, run_before=is_settled)
 
 
+@pytest.mark.slow
 @SIZES
 def test_the_keys(snap_compare: Any, size: tuple[int, int]) -> None:
     async def ask(pilot: Pilot[None]) -> None:

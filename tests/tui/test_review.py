@@ -114,6 +114,7 @@ def test_differences_keep_to_their_place(width: int) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_c_copies_the_command_quoted_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     copied: list[str] = []
     monkeypatch.setattr(App, "copy_to_clipboard", lambda app, text: copied.append(text))
@@ -135,6 +136,7 @@ async def test_c_copies_the_command_quoted_for_the_shell(monkeypatch: pytest.Mon
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_measurement_follows_the_epochs_and_goes_stale_with_the_batch() -> None:
     app = WizardApp(Path("moves"))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -205,6 +207,7 @@ async def until_far(pilot: Pilot[None], condition: Any) -> None:
     raise AssertionError("it never happened")
 
 
+@pytest.mark.slow
 async def test_a_saved_recipe_says_what_was_measured_and_loads() -> None:
     app = WizardApp(Path("moves"))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -220,6 +223,7 @@ async def test_a_saved_recipe_says_what_was_measured_and_loads() -> None:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "140x40"])
 def test_the_review_looks_like_this(snap_compare: Any, size: tuple[int, int]) -> None:
     async def measured(pilot: Pilot[None]) -> None:
@@ -229,10 +233,12 @@ def test_the_review_looks_like_this(snap_compare: Any, size: tuple[int, int]) ->
     assert snap_compare(WizardApp(Path("moves")), terminal_size=size, run_before=measured)
 
 
+@pytest.mark.slow
 def test_the_differences_look_like_this(snap_compare: Any) -> None:
     assert snap_compare(WizardApp(Path("moves")), terminal_size=(80, 24), run_before=at_the_review, press=["d"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "140x40"])
 def test_the_schedule_looks_like_this(snap_compare: Any, size: tuple[int, int]) -> None:
     async def at_the_schedule(pilot: Pilot[None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from wizard.app import WizardApp
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "theme"),
     [
@@ -34,6 +35,7 @@ async def test_the_theme_fits_the_terminal(
         assert {"Theme", "Keys", "Start afresh"} <= titles and "Maximize" not in titles
 
 
+@pytest.mark.slow
 async def test_a_theme_chosen_in_the_menu_is_there_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,7 @@ async def test_going_on_without_data_says_what_is_missing() -> None:
         assert problem(pilot, "data") == "✗ Name the folder of the videos."
 
 
+@pytest.mark.slow
 async def test_keys_that_come_faster_than_they_are_dealt_with_are_not_lost(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         control = field(pilot, "data").control
@@ -226,6 +227,7 @@ async def test_keys_that_come_faster_than_they_are_dealt_with_are_not_lost(work:
         await until(pilot, lambda: control.value == "elsewhere")
 
 
+@pytest.mark.slow
 async def test_a_folder_that_is_not_there_or_holds_nothing(work: Path) -> None:
     (work / "empty").mkdir()
     async with WizardApp(Path("gone")).run_test(size=SMALL) as pilot:
@@ -251,6 +253,7 @@ async def test_what_was_found_is_shown_with_the_reason_and_a_bar_a_class(work: P
         assert "240 training clips" in text
 
 
+@pytest.mark.slow
 async def test_enter_pressed_too_early_goes_on_once_the_data_are_known(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         await type_in(pilot, "moves")
@@ -258,6 +261,7 @@ async def test_enter_pressed_too_early_goes_on_once_the_data_are_known(work: Pat
         await until(pilot, lambda: wizard(pilot).here == "head")
 
 
+@pytest.mark.slow
 async def test_a_path_is_completed(work: Path) -> None:
     (work / "moves" / "jump" / "deeper").mkdir()
     (work / "movies.txt").touch()
@@ -276,6 +280,7 @@ async def test_a_path_is_completed(work: Path) -> None:
         await found(pilot)
 
 
+@pytest.mark.slow
 async def test_tab_completes_a_path_as_a_shell_does_and_then_goes_on(work: Path) -> None:
     (work / "movies").mkdir()
     async with WizardApp().run_test(size=SMALL) as pilot:
@@ -298,6 +303,7 @@ async def test_tab_completes_a_path_as_a_shell_does_and_then_goes_on(work: Path)
         await until(pilot, lambda: "does not exist" in problem(pilot, "data"))  # one wanted to go on with it
 
 
+@pytest.mark.slow
 async def test_a_folder_is_picked_from_the_tree(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+o")
@@ -311,6 +317,7 @@ async def test_a_folder_is_picked_from_the_tree(work: Path) -> None:
         assert isinstance(control, Input) and control.value == "moves"
 
 
+@pytest.mark.slow
 async def test_the_tree_is_left_without_a_choice(work: Path) -> None:
     async with WizardApp().run_test(size=SMALL) as pilot:
         await pilot.press("ctrl+o", "backspace")
@@ -323,6 +330,7 @@ async def test_the_tree_is_left_without_a_choice(work: Path) -> None:
 # --- fields -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_wrong_answer_is_judged_in_the_engines_words_and_holds_the_step(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -342,6 +350,7 @@ async def test_a_wrong_answer_is_judged_in_the_engines_words_and_holds_the_step(
         assert list(work.glob("*.toml")) == []
 
 
+@pytest.mark.slow
 async def test_an_emptied_field_goes_back_to_the_suggestion_when_it_is_left(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -356,6 +365,7 @@ async def test_an_emptied_field_goes_back_to_the_suggestion_when_it_is_left(work
         assert "schedule.epochs" not in wizard(pilot).draft.given
 
 
+@pytest.mark.slow
 async def test_what_follows_from_an_answer_is_inferred_again(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -368,6 +378,7 @@ async def test_what_follows_from_an_answer_is_inferred_again(work: Path) -> None
         assert "lr 0.005 × 32/256 = 0.000625" in text_on_screen(pilot)
 
 
+@pytest.mark.slow
 async def test_a_choice_is_made_with_arrows_or_a_click(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -401,6 +412,7 @@ async def test_a_choice_on_a_line_too_short_for_it_keeps_the_chosen_one_in_sight
         await until(pilot, lambda: f"● {names[choice.chosen]}" in text_on_screen(pilot))
 
 
+@pytest.mark.slow
 async def test_the_row_under_the_cursor_is_what_it_starts_from(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -454,6 +466,7 @@ async def test_every_step_can_be_revisited_by_key_mouse_and_palette(work: Path) 
         await until(pilot, lambda: wizard(pilot).here == "weights")
 
 
+@pytest.mark.slow
 async def test_the_sidebar_tells_the_answers_and_what_is_wrong(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=LARGE) as pilot:
         await found(pilot)
@@ -466,6 +479,7 @@ async def test_the_sidebar_tells_the_answers_and_what_is_wrong(work: Path) -> No
         assert "✗ Head" in text_on_screen(pilot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [SMALL, (116, 30), LARGE])
 async def test_nothing_is_cut_off(size: tuple[int, int], work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=size) as pilot:
@@ -480,6 +494,7 @@ async def test_nothing_is_cut_off(size: tuple[int, int], work: Path) -> None:
                 assert not shown.region or shown.region.right <= size[0], shown
 
 
+@pytest.mark.slow
 async def test_a_resize_changes_the_layout_and_loses_nothing(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=LARGE) as pilot:
         await found(pilot)
@@ -492,6 +507,7 @@ async def test_a_resize_changes_the_layout_and_loses_nothing(work: Path) -> None
         ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_the_footer_offers_what_works_here(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -507,6 +523,7 @@ async def test_the_footer_offers_what_works_here(work: Path) -> None:
         assert "Next" not in offered()
 
 
+@pytest.mark.slow
 async def test_help_lists_the_keys_that_work(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await found(pilot)
@@ -525,6 +542,7 @@ async def test_help_lists_the_keys_that_work(work: Path) -> None:
 # --- saving -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_recipe_that_exists_is_left_alone(work: Path) -> None:
     (work / "tsn-moves.toml").write_text("mine")
     app = WizardApp(Path("moves"))
@@ -549,6 +567,7 @@ async def test_the_name_asked_for_is_taken_or_the_next_free_one(work: Path) -> N
     assert app.wizard.result.saved == Path("r-2.toml")
 
 
+@pytest.mark.slow
 async def test_a_typed_name_that_exists_is_refused_at_its_field(work: Path) -> None:
     (work / "r.toml").write_text("mine")
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
@@ -565,6 +584,7 @@ async def test_a_typed_name_that_exists_is_refused_at_its_field(work: Path) -> N
     assert (work / "r.toml").read_text() == "mine"
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_saved_is_said_and_the_draft_stays(work: Path) -> None:
     (work / "file").touch()
     app = WizardApp(Path("moves"), Path("file/r.toml"))
@@ -579,6 +599,7 @@ async def test_what_cannot_be_saved_is_said_and_the_draft_stays(work: Path) -> N
     assert app.wizard.result.draft_kept
 
 
+@pytest.mark.slow
 async def test_a_launch_that_fails_says_so_and_can_be_tried_again(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (work / "runs").touch()  # a file where the folder should be
     monkeypatch.setattr("wizard.launch.start_engine", lambda run: None)
@@ -644,6 +665,7 @@ async def test_another_dataset_leaves_a_draft_alone(work: Path) -> None:
     assert kept is not None and kept.data == "elsewhere"
 
 
+@pytest.mark.slow
 async def test_looking_leaves_no_draft(work: Path) -> None:
     app = WizardApp(Path("moves"))
     async with app.run_test(size=SMALL) as pilot:
@@ -716,6 +738,7 @@ async def test_a_long_list_of_classes_scrolls(work: Path) -> None:
 # --- the check of the videos ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_the_videos_are_checked_while_one_answers(work: Path) -> None:
     make_dataset(work / "filmed")
     (work / "filmed/train/falls/0.mp4").write_bytes(b"")

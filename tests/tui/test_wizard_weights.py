@@ -72,6 +72,7 @@ async def test_typing_searches_and_enter_takes_the_row(work: Path) -> None:
         assert wizard(pilot).here == "head"
 
 
+@pytest.mark.slow
 async def test_a_search_that_finds_nothing_is_left_by_escape(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await at_weights(pilot)
@@ -84,6 +85,7 @@ async def test_a_search_that_finds_nothing_is_left_by_escape(work: Path) -> None
         assert rows(pilot) and table(pilot).has_focus
 
 
+@pytest.mark.slow
 async def test_rows_are_sorted_by_key_and_by_a_click_on_the_header(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await at_weights(pilot)
@@ -104,6 +106,7 @@ async def test_rows_are_sorted_by_key_and_by_a_click_on_the_header(work: Path) -
         assert sizes == sorted(sizes)
 
 
+@pytest.mark.slow
 async def test_one_family_is_shown_by_arrows_or_a_click(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await at_weights(pilot)
@@ -117,6 +120,7 @@ async def test_one_family_is_shown_by_arrows_or_a_click(work: Path) -> None:
         assert set(rows(pilot)) < set(everything)
 
 
+@pytest.mark.slow
 async def test_a_row_is_taken_by_a_click_and_columns_leave_when_there_is_no_room(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=WIDE) as pilot:
         await at_weights(pilot)
@@ -132,6 +136,7 @@ async def test_a_row_is_taken_by_a_click_and_columns_leave_when_there_is_no_room
         assert {"Frames", "Size", "GFLOPs"} <= set(text_on_screen(pilot).split())
 
 
+@pytest.mark.slow
 async def test_the_palette_knows_the_step(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=SMALL) as pilot:
         await at_weights(pilot)
@@ -145,6 +150,7 @@ async def test_the_palette_knows_the_step(work: Path) -> None:
 # --- hints ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_hint_is_followed_by_a_key_and_by_a_click(work: Path) -> None:
     async with WizardApp(Path("moves")).run_test(size=WIDE) as pilot:
         await at_weights(pilot)

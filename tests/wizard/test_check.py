@@ -44,6 +44,7 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_json_is_one_document_and_nothing_else(traps: Path, tmp_path: Path) -> None:
     done = ftwiz("check", str(traps), "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (3, "")
@@ -61,6 +62,7 @@ def test_json_is_one_document_and_nothing_else(traps: Path, tmp_path: Path) -> N
     assert set(read_quarantine(quarantine)) == set(BROKEN)
 
 
+@pytest.mark.slow
 def test_a_report_in_a_pipe_is_plain_text_with_a_line_for_each_broken_file(traps: Path, tmp_path: Path) -> None:
     done = ftwiz("check", str(traps), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (3, "") and "\x1b" not in done.stdout
@@ -74,6 +76,7 @@ def test_a_report_in_a_pipe_is_plain_text_with_a_line_for_each_broken_file(traps
     assert again.stdout.replace("0 files decoded, 48", "48 files decoded, 0") == done.stdout
 
 
+@pytest.mark.slow
 def test_a_clean_dataset_ends_with_0_and_leaves_no_quarantine(tmp_path: Path) -> None:
     make_dataset(tmp_path / "data")
     done = ftwiz("check", "data", cwd=tmp_path)
@@ -81,6 +84,7 @@ def test_a_clean_dataset_ends_with_0_and_leaves_no_quarantine(tmp_path: Path) ->
     assert not list(tmp_path.rglob("quarantine.txt"))
 
 
+@pytest.mark.slow
 def test_what_a_check_finds_is_left_out_by_the_next_run(data: Path, tmp_path: Path) -> None:
     write_recipe(tmp_path / "recipe.toml", data, dataset="max_bad_fraction = 0.5", schedule="epochs = 1")
     done = ftwiz("check", "recipe.toml", cwd=tmp_path)
@@ -91,6 +95,7 @@ def test_what_a_check_finds_is_left_out_by_the_next_run(data: Path, tmp_path: Pa
     assert "1 clip left out (1 of training, 0 of validation), as quarantine.txt says." in plan.stdout
 
 
+@pytest.mark.slow
 def test_a_mended_video_comes_back_and_lines_of_ones_own_stay(data: Path, tmp_path: Path) -> None:
     ftwiz("check", "data", cwd=tmp_path)
     quarantine = data / "quarantine.txt"
@@ -102,6 +107,7 @@ def test_a_mended_video_comes_back_and_lines_of_ones_own_stay(data: Path, tmp_pa
     assert read_quarantine(quarantine) == {"train/rises/1.mp4": "the camera shakes"}
 
 
+@pytest.mark.slow
 def test_where_the_data_cannot_be_written_the_working_folder_is_told(data: Path, tmp_path: Path) -> None:
     (data / "quarantine.txt").mkdir()  # permissions keep no superuser out
     done = ftwiz("check", "data", cwd=tmp_path)
@@ -157,6 +163,7 @@ def test_fight_surv_is_checked_split_by_source_and_trained(shared: Path, tmp_pat
     assert started is not None and (started.train_clips, started.val_clips) == (240, 60)
 
 
+@pytest.mark.slow
 def test_lists_that_lie_apart_from_the_videos(tmp_path: Path) -> None:
     """Whichever of the two folders is named, --set names the other."""
     root = make_dataset(tmp_path / "data")

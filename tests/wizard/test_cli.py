@@ -141,6 +141,7 @@ def test_show_origin_names_preset_file_line_and_command_line(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 def test_lists_are_tables_or_json(tmp_path: Path) -> None:
     assert "tsm-r50-kinetics400" in ftwiz("presets", cwd=tmp_path).stdout
     names = [row["name"] for row in json.loads(ftwiz("presets", "--json", cwd=tmp_path).stdout)]

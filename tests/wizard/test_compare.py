@@ -93,6 +93,7 @@ def test_a_recipe_that_cannot_be_read_is_told_by_its_file(two):
         as_table(*map(read_run, two))
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, two):
     """A process each: what a shell sees."""
 

@@ -285,6 +285,7 @@ async def test_smoothing_draws_the_mean_over_a_thinned_raw_line():
     assert count[1] < count[0] * 0.7
 
 
+@pytest.mark.slow
 async def test_the_reading_line_tells_the_values_there():
     curve = Curve("Loss", [line([(i, float(i)) for i in range(1, 11)])])
     curve.epochs = 10
@@ -352,6 +353,7 @@ async def test_points_that_come_later_are_drawn_by_the_next_redraw():
         assert "train 3.000" in app.lines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 3, 9, 20])
 @pytest.mark.parametrize("height", [1, 3, 6, 9])
 async def test_any_size_is_drawn_and_filled(width, height):

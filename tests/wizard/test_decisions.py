@@ -211,6 +211,7 @@ def test_the_pace_scales_epochs_and_what_hangs_on_them(clips: Path, pace: str) -
     assert schedule.warmup_epochs == {"quick": 0.5, "standard": 2.5, "thorough": 5.0}[pace]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 300])
 def test_milestones_lie_inside_any_number_of_epochs(clips: Path, epochs: int) -> None:
     schedule = looked(clips, schedule__epochs=str(epochs)).recipe().schedule
@@ -348,6 +349,7 @@ def test_what_an_input_shows_is_read_back_as_the_same(value: Any) -> None:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "text", "sentence"),
     [

@@ -33,6 +33,7 @@ def test_the_recipe_is_printed_and_the_rest_said_on_stderr(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 def test_the_recipe_is_written_loads_and_is_never_replaced(tmp_path: Path) -> None:
     config = str(write_configs(tmp_path) / "tsn-ucf101.py")
     done = ftwiz("import", config, "-o", "made/recipe.toml", cwd=tmp_path)
@@ -100,6 +101,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_and_exit_code_2(mistake: str, tmp_path: Path) -> None:
     write(tmp_path / "notes.txt", "hello")

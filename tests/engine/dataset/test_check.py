@@ -70,6 +70,7 @@ def test_every_trap_is_named_and_nothing_else(seeded: tuple[Path, dict[tuple[str
         assert reason in report.unusable[str(folder / "videos" / name)]
 
 
+@pytest.mark.slow
 def test_a_list_that_counts_from_1_is_mended_by_the_words_of_the_report(
     seeded: tuple[Path, dict[tuple[str, str], set[str]]],
 ) -> None:
@@ -132,6 +133,7 @@ def test_sources_of_a_groups_file_on_both_sides(tmp_path: Path) -> None:
     assert held_out.problems == ()
 
 
+@pytest.mark.slow
 def test_unusable_files_are_an_error_only_where_training_would_be_wrong(tmp_path: Path) -> None:
     root = clean(tmp_path, clips=3)
     (root / "train/run/train0.mp4").write_bytes(b"")

@@ -194,6 +194,7 @@ def test_closing_ends_the_process_and_the_question() -> None:
     assert sheet.row(Recipe(), Wish(0)).trouble == rows[0].trouble == CLOSED
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_whoever_asked(tmp_path: Path) -> None:
     process = subprocess.Popen(VIEWS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     recipe = recipe_for(make_dataset(tmp_path / "clips"))

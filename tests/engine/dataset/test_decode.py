@@ -129,6 +129,7 @@ class Refuses:
 # --- the right frames -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_random_access_gives_the_frames_of_playing_in_order(name: str, video: Callable[[str], str]) -> None:
     played = in_order(video(name))

@@ -601,6 +601,7 @@ def test_a_wrong_official_file_is_one_sentence(file: str, text: str, expected: s
     assert expected in refusal(dataset)
 
 
+@pytest.mark.slow
 def test_the_real_lists_give_the_published_counts(shared: Path, tmp_path: Path) -> None:
     annotations = shared / "data/annotations/ucf101"
     for name in ("trainlist01.txt", "testlist01.txt"):

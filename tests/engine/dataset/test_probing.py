@@ -79,6 +79,7 @@ def test_a_folder_of_frames_and_a_part_of_it(tmp_path: Path) -> None:
     assert found[beyond].kind == "undecodable" and "img_00013.jpg is missing" in found[beyond].reason
 
 
+@pytest.mark.slow
 def test_crashes_are_answers_and_the_others_are_answered_too(tmp_path: Path) -> None:
     names = ("crash 1.mp4", "good 1.mp4", "crash 2.mp4", "good 2.mp4", "once.mp4")
     found = asked(*(make_video(tmp_path / name, seed=seed) for seed, name in enumerate(names)), command=FRAGILE)

@@ -86,6 +86,7 @@ def config_texts(draw: Any) -> str:
     return "\n".join([*lines, *draw(st.lists(st.sampled_from(more), unique=True, max_size=4))]) + "\n"
 
 
+@pytest.mark.slow
 @given(text=config_texts())
 def test_a_config_without_code_is_what_python_computes(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     expected: dict[str, Any] = {}
@@ -268,6 +269,7 @@ HUGE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HUGE, ids=range(len(HUGE)))
 def test_a_text_made_to_be_huge_is_refused_or_left_unread(text: str, tmp_path: Path) -> None:
     try:

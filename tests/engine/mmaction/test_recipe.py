@@ -568,6 +568,7 @@ def whole_config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return read_config(write_old_configs(folder) / "tsm_r50_1x1x8_25e_hmdb51_rgb.py").values
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_whatever_stands_anywhere_is_imported_or_refused_in_a_sentence(
     whole_config: dict[str, Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

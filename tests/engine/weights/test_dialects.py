@@ -43,6 +43,7 @@ def shapes_of(classifier: str) -> dict[str, tuple[int, ...]]:
     return {f"backbone.{key}": tuple(value.shape) for key, value in state.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "backbone"), [("tsn_r50", "resnet50"), ("tsn_r18", "resnet18"), ("tsm_r50", "resnet50")]
 )
@@ -59,6 +60,7 @@ def ours_of(model: dict[str, Any], size: int = 224, classes: int = 400) -> set[s
         return set(build_model(recipe_from(document)).state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dialect"),
     [
@@ -89,6 +91,7 @@ I3D_8X8 = {"recognizer": "i3d", "backbone": "resnet50-8x8", "clip_len": 8}
 SLOWFAST = {"recognizer": "slowfast", "backbone": "resnet50", "clip_len": 32, "lateral_norm": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dialect", "model"),
     [
@@ -170,6 +173,7 @@ def test_mmaction_around_torchvision(backbone: str) -> None:
     assert set(names.values()) == ours(backbone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["resnet18", "alexnet", "densenet121", "mobilenet_v3_small", "squeezenet1_1", "swin_t", "vit_b_16"],

@@ -78,6 +78,7 @@ def test_a_head_that_is_a_convolution(tmp_path: Path) -> None:
     assert torch.equal(model.head.fc.weight[0], state["head.fc.weight"][3])
 
 
+@pytest.mark.slow
 def test_pyslowfasts_rows_are_arranged_as_ours(tmp_path: Path) -> None:
     """Its features of the slow pathway come first, ours last."""
     slowfast: dict[str, Any] = {"recognizer": "slowfast", "backbone": "resnet18", "model": {"clip_len": 16}}

@@ -105,6 +105,7 @@ OTHERS: dict[str, tuple[Callable[[Path], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OTHERS)
 def test_another_file_under_a_checkpoints_name(kind: str, tmp_path: Path) -> None:
     make, sentence = OTHERS[kind]
@@ -137,6 +138,7 @@ def text_of(text: str) -> bytes:
     return b"X" + len(text).to_bytes(4, "little") + text.encode()
 
 
+@pytest.mark.slow
 def test_no_name_leads_to_code(tmp_path: Path) -> None:
     """Neither the names that are let through for MMAction2's sake, nor those beside them; `ran` is what they want."""
     ran = tmp_path / "ran"

@@ -118,6 +118,7 @@ def test_an_image_network_is_no_whole_3d_network(tmp_path: Path) -> None:
     assert "name it in [weights] backbone, which inflates its kernels over time." in message
 
 
+@pytest.mark.slow
 def test_another_3d_network_is_refused(tmp_path: Path) -> None:
     """I3D and SlowOnly have the same names; only the lengths of their kernels differ."""
     i3d, slowonly = (
@@ -140,6 +141,7 @@ def transformer(recognizer: str, backbone: str, clip_len: int) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_sinusoids_for_clips_of_another_length_are_computed(tmp_path: Path) -> None:
     longer, shorter = (transformer("videomae", "vit_small_p16", clip_len) for clip_len in (8, 4))
     state = trained(longer)
@@ -154,6 +156,7 @@ def test_sinusoids_for_clips_of_another_length_are_computed(tmp_path: Path) -> N
     assert agree(same, state), "where they fit, the file's are taken: they may have been learnt"
 
 
+@pytest.mark.slow
 def test_a_learnt_table_of_places_must_fit(tmp_path: Path) -> None:
     longer, shorter = (transformer("mvit", "mvit_v2_t", clip_len) for clip_len in (8, 4))
     message = refused(shorter, saved(trained(longer), tmp_path / "x.pth"))
@@ -162,6 +165,7 @@ def test_a_learnt_table_of_places_must_fit(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_swins_windows_are_not_loaded(tmp_path: Path) -> None:
     """They follow from the window's size, and MMAction2 stores them in another shape."""
     recipe = transformer("swin3d", "swin3d_t", 4)
@@ -236,6 +240,7 @@ def test_what_the_model_does_not_have_is_dropped_and_named(tmp_path: Path) -> No
     assert "dropped 1 tensor: backbone.extra 2×3" in report.lines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modern", [True, False], ids=["zip", "before 2020"])
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state", "model"])
 def test_both_file_formats_and_every_wrapper(tmp_path: Path, modern: bool, wrapper: str) -> None:
@@ -263,6 +268,7 @@ def test_a_model_does_not_hang_on_the_file(tmp_path: Path) -> None:
 # --- projections apart ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_projections_that_are_stored_apart_are_joined(tmp_path: Path) -> None:
     recipe = recipe_for(recognizer="mvit", backbone="mvit_v2_t", model={"clip_len": 4}, dataset={"frame_size": 64})
     state = trained(recipe)
@@ -311,6 +317,7 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
     assert "model-2.safetensors cannot be read: No such file" in refused(recipe, str(index))
 
 
+@pytest.mark.slow
 def test_broken_safetensors(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     save_file(trained(recipe_for()), file)
@@ -362,6 +369,7 @@ def test_of_a_run_with_a_moving_average_that_is_taken(tmp_path: Path) -> None:
         assert agree(model, average)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [["push", "fall", "turn"], ["push", "turn", "pull"]], ids=["other", "other order"])
 def test_names_travel_ids_do_not(tmp_path: Path, classes: list[str]) -> None:
     source, state = our_checkpoint(tmp_path, ("push", "pull", "turn"))
@@ -382,6 +390,7 @@ def test_unknown_names_and_an_equal_count_keep_the_head(tmp_path: Path) -> None:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_another_resnet_is_named(tmp_path: Path) -> None:
     of_18 = saved(trained(recipe_for(backbone="resnet18")), tmp_path / "18.pth")
     of_34 = saved(trained(recipe_for(backbone="resnet34")), tmp_path / "34.pth")
@@ -543,6 +552,7 @@ BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BROKEN)
 @pytest.mark.filterwarnings("ignore")
 def test_broken_files(tmp_path: Path, kind: str) -> None:
