@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.dataset.inspect import inspect_folder
-from engine.recipe import Recipe, load_recipe, preset_names, recipe_from
+from engine.recipe import Recipe, load_recipe, nested, preset_names, recipe_from
 
 
 def is_data(source: str) -> bool:
@@ -25,14 +25,8 @@ def recipe_of(source: str, overrides: Mapping[str, Any]) -> Recipe:
         return load_recipe(source, overrides)
     # Whoever names the format knows more than can be seen.
     table = {"root": source} if "dataset.format" in overrides else inspect_folder(*_places(source, overrides)).table
-    document: dict[str, Any] = {"dataset": dict(table)}
-    for key, value in overrides.items():
-        name, dot, field = key.partition(".")
-        if dot:
-            document.setdefault(name, {})[field] = value
-        else:
-            document[name] = value
-    return recipe_from(document, label="--set")
+    recognised = {f"dataset.{key}": value for key, value in table.items()}
+    return recipe_from(nested({**recognised, **overrides}), label="--set")
 
 
 def _places(source: str, overrides: Mapping[str, Any]) -> tuple[Path, Path | None]:

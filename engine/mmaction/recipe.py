@@ -21,7 +21,7 @@ from engine.mmaction.pipeline import read_test, read_training, read_validation
 from engine.mmaction.schedule import read_blending, read_hooks, read_schedule
 from engine.mmaction.section import Section
 from engine.mmaction.weights import read_weights
-from engine.recipe import Recipe, changes_from, load_recipe, preset_names, recipe_from
+from engine.recipe import Recipe, changes_from, load_recipe, nested, preset_names, recipe_from
 
 # Where a preset's data lie says nothing about how near it is, nor do its number of classes and its weights.
 _EACH_HAS_ITS_OWN = (
@@ -61,7 +61,7 @@ def import_config(path: Path, configs: Path | None = None) -> Import:
         draft.leave_out(str(skipped), "it is code, which an import does not run")
     preset = _nearest_preset(draft)
     base = _preset(preset) if preset else Recipe()
-    recipe = recipe_from({"name": path.stem, **_tables(draft)}, extends=preset, label=str(path))
+    recipe = recipe_from({"name": path.stem, **nested(draft.values)}, extends=preset, label=str(path))
     return Import(
         config=config,
         edition=parts.edition,
@@ -156,14 +156,6 @@ def _distance(preset: str, draft: Draft) -> tuple[bool, int, bool, int, int, str
     other_classes = base.head.num_classes not in (draft.values.get("head.num_classes"), 400, "auto")
     lists_of_another_kind = base.dataset.format not in _LISTS
     return other_classes, len(models), lists_of_another_kind, len(differing), len(preset), preset
-
-
-def _tables(draft: Draft) -> dict[str, dict[str, Any]]:
-    tables: dict[str, dict[str, Any]] = {}
-    for key, value in draft.values.items():
-        table, name = key.split(".")
-        tables.setdefault(table, {})[name] = value
-    return tables
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ tables.py has the keys with their defaults, values.py what they may be; layers.p
 together, sentences.py says what is wrong; saving.py writes.
 """
 
-from engine.recipe.layers import preset_names, preset_path
+from engine.recipe.layers import nested, preset_names, preset_path
 from engine.recipe.loading import Resolved, load_recipe, parse_override, recipe_from, resolve_recipe
 from engine.recipe.saving import changes_from, document_of, recipe_schema, save_recipe, to_toml, with_absolute_paths
 from engine.recipe.tables import (
@@ -31,6 +31,6 @@ from engine.recipe.values import spelt_out
 
 __all__ = [
     "PATH_KEYS", "QUARANTINE", "TABLES", "Dataset", "Head", "Model", "Recipe", "Resolved", "Run", "Schedule", "Table",
-    "Weights", "changes_from", "document_of", "load_recipe", "parse_override", "preset_names", "preset_path",
+    "Weights", "changes_from", "document_of", "load_recipe", "nested", "parse_override", "preset_names", "preset_path",
     "recipe_from", "recipe_schema", "resolve_recipe", "save_recipe", "spelt_out", "to_toml", "with_absolute_paths",
 ]  # fmt: skip

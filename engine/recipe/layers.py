@@ -116,8 +116,8 @@ def _line_numbers(text: str) -> dict[str, int]:
     return lines
 
 
-def layer_of(label: str, values: Mapping[str, Any]) -> Layer:
-    """Values by "table.key", all from one place."""
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by "table.key" (or "name") as the tables of a document."""
     document: dict[str, Any] = {}
     for key, value in values.items():
         table, dot, name = key.partition(".")
@@ -125,7 +125,7 @@ def layer_of(label: str, values: Mapping[str, Any]) -> Layer:
             document.setdefault(table, {})[name] = value
         else:
             document[table] = value
-    return Layer(label=label, document=document)
+    return document
 
 
 def path_beside(layer: Layer, value: Any) -> Any:

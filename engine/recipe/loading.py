@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from engine import hugging_face
 from engine.errors import RecipeError
-from engine.recipe.layers import Layer, layer_of, path_beside, path_exists, read_chain
+from engine.recipe.layers import Layer, nested, path_beside, path_exists, read_chain
 from engine.recipe.sentences import sentences_of, shown
 from engine.recipe.tables import PATH_KEYS, QUARANTINE, TABLES, Dataset, Recipe
 from engine.recipe.values import as_mirror, as_mirrors
@@ -42,7 +42,7 @@ def load_recipe(source: str | os.PathLike[str], overrides: Mapping[str, Any] | N
 def resolve_recipe(source: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Resolved:
     """Like `load_recipe`, and remember where each value came from."""
     layers = read_chain(source)
-    layers.append(layer_of("--set", overrides or {}))
+    layers.append(Layer("--set", nested(overrides or {})))
     return _validate(layers)
 
 
@@ -141,8 +141,10 @@ def _with_the_networks_folder(layers: list[Layer]) -> list[Layer]:
         "weights.load_from": source if hugging_face.has_weights(source) else "",
     }
     said = [
-        layer_of(str(config_file), {key: value for key, value in of_config.items() if value is not None}),
-        layer_of(str(processor or ""), {key: value for key, value in words.items() if key != "dataset.frame_size"}),
+        Layer(str(config_file), nested({key: value for key, value in of_config.items() if value is not None})),
+        Layer(
+            str(processor or ""), nested({key: value for key, value in words.items() if key != "dataset.frame_size"})
+        ),
     ]
     naming = replace(naming, document={**naming.document, "model": {**naming.document["model"], "backbone": source}})
     return [*layers[:place], *said, naming, *layers[place + 1 :]]
