@@ -148,6 +148,8 @@ class _Asker:
             encoding="utf-8",
         )
         self._process = process
+        if self._stopped:
+            self._end()  # `stop` may have come too early to know of it
         if not self._said(process, "", START_SECONDS)[0] and not self._stopped:
             self._end()
             command = " ".join(self._command)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.dataset import probing
 from engine.dataset.probing import PROBE, Facts, Memory, Question, Stamp, ask
 from engine.errors import DataError
 from tests.frames import write_frames
@@ -107,6 +111,24 @@ def test_no_process_is_left_when_the_asking_ends_early(tmp_path: Path) -> None:
     for pid in map(int, path.read_text().split()):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_process_that_starts_while_the_asking_ends_is_asked_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowPopen(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **keywords: Any):
+            super().__init__(*arguments, **keywords)
+            begun.set()
+            ended.wait(60)
+
+    begun, ended = threading.Event(), threading.Event()
+    monkeypatch.setattr(probing.subprocess, "Popen", SlowPopen)
+    asking = ask([Question(str(make_video(tmp_path / "once.mp4")))], 1, 60, FRAGILE)
+    assert next(asking) is None and begun.wait(60)
+    threading.Timer(0.5, ended.set).start()  # by then it has been told to stop, and is waited for
+    asking.close()
+    assert ended.is_set() and not (tmp_path / "once.mp4.was").exists()
 
 
 def test_a_process_that_cannot_start_is_an_error_and_no_verdict_on_files(tmp_path: Path) -> None:
